@@ -1,0 +1,74 @@
+// swift-tools-version: 6.1
+import Foundation
+import PackageDescription
+
+// Without OpenCL's headers the runtime, its backend and the command are left out; the vocabulary, the reference, files,
+// tokenizers and models still build and pass their tests.
+let environment = ProcessInfo.processInfo.environment
+let headers = ["/usr/include/CL/cl.h", "/usr/local/include/CL/cl.h"]
+let hasOpenCL =
+  environment["FLASHCL_NO_OPENCL"] == nil && headers.contains(where: FileManager.default.fileExists)
+
+// MARK: - Products
+
+var products: [Product] = [
+  .library(
+    name: "FlashCL",
+    targets: ["FlashCL", "FlashCLReference", "FlashCLFiles", "FlashCLTokenizers", "FlashCLModels"])
+]
+
+// MARK: - Implementation
+
+var targets: [Target] = [
+  .target(name: "FlashCL"),
+  .target(name: "FlashCLReference", dependencies: ["FlashCL"]),
+  .target(name: "FlashCLCases", dependencies: ["FlashCL", "FlashCLReference"]),
+  .target(name: "FlashCLFiles", dependencies: ["FlashCL"]),
+  .target(name: "FlashCLTokenizers"),
+  .target(name: "FlashCLModels", dependencies: ["FlashCL", "FlashCLFiles", "FlashCLTokenizers"]),
+]
+
+// MARK: - Tests that need nothing
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], path: String? = nil) -> Target {
+  .testTarget(name: name, dependencies: dependencies, path: path, exclude: ["Fixtures"])
+}
+
+targets += [
+  tests("FlashCLReferenceTests", ["FlashCLReference"]),
+  tests("FlashCLCasesTests", ["FlashCLCases"]),
+  tests("FlashCLFilesTests", ["FlashCLFiles"]),
+  tests("FlashCLTokenizersTests", ["FlashCLTokenizers"]),
+]
+
+if hasOpenCL {
+  products += [
+    .library(name: "FlashCLOpenCL", targets: ["FlashCLRuntime", "FlashCLOpenCL"]),
+    .executable(name: "flashcl", targets: ["flashcl"]),
+  ]
+  targets += [
+    .target(name: "COpenCL", linkerSettings: [.linkedLibrary("dl")]),
+    .target(name: "CCLBlast", dependencies: ["COpenCL"], linkerSettings: [.linkedLibrary("dl")]),
+    .target(name: "FlashCLKernels", path: "Kernels", sources: ["embed.c"], publicHeadersPath: "include"),
+    .target(name: "FlashCLRuntime", dependencies: ["COpenCL"]),
+    .target(
+      name: "FlashCLOpenCL", dependencies: ["FlashCL", "FlashCLRuntime", "FlashCLKernels", "CCLBlast"]),
+    .executableTarget(
+      name: "flashcl",
+      dependencies: [
+        "FlashCL", "FlashCLReference", "FlashCLCases", "FlashCLFiles", "FlashCLTokenizers", "FlashCLModels",
+        "FlashCLRuntime", "FlashCLOpenCL",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
+  ]
+}
+
+let package = Package(
+  name: "FlashCL",
+  products: products,
+  dependencies: hasOpenCL
+    ? [.package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")] : [],
+  targets: targets,
+  swiftLanguageModes: [.v6],
+  cLanguageStandard: .gnu2x
+)
