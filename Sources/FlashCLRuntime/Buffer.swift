@@ -1,0 +1,99 @@
+import COpenCL
+
+/// Memory on a queue's device; goes back to the queue's pool when the last reference is dropped.
+///
+/// That is safe while kernels still use it: the queue is in order, so whoever gets the memory next comes after them.
+public final class Buffer {
+  /// The size that was asked for, in bytes.
+  public let byteCount: Int
+  /// The handle, for libraries that take one.
+  package let raw: OpaquePointer
+  private let pool: BufferPool
+
+  init(_ raw: OpaquePointer, byteCount: Int, pool: BufferPool) {
+    self.raw = raw
+    self.byteCount = byteCount
+    self.pool = pool
+  }
+
+  deinit { pool.give(raw, BufferPool.SizeClass(byteCount, limit: pool.largest)) }
+}
+
+/// Free buffers by size class, and the count of what is really held on the device.
+final class BufferPool {
+  /// Powers of two in sixteen steps: at most 1/16 of a buffer is waste, and sizes that are close share buffers.
+  struct SizeClass {
+    let index, bytes: Int
+
+    init(_ wanted: Int, limit: Int) {
+      let last = max(wanted, 256) - 1
+      let shift = Int.bitWidth - 1 - last.leadingZeroBitCount - 4
+      let steps = (last >> shift) + 1  // 17...32
+      index = shift * 16 + steps - 17
+      bytes = min(steps << shift, max(limit, wanted))
+    }
+  }
+
+  private let context: Context
+  let largest: Int
+  private var free: [[cl_mem]] = Array(repeating: [], count: 60 * 16)
+  private(set) var inUse = 0
+  private(set) var pooled = 0
+  private(set) var peak = 0
+
+  init(_ context: Context, largest: Int) {
+    self.context = context
+    self.largest = largest
+  }
+
+  deinit { empty() }
+
+  /// A free buffer of this class or a new one; nil and the code when the device has no more.
+  func take(_ size: SizeClass) -> (buffer: cl_mem?, code: cl_int) {
+    var code: cl_int = 0
+    var buffer = free[size.index].popLast()
+    if buffer != nil {
+      pooled -= size.bytes
+    } else {
+      buffer = cl.clCreateBuffer(context.raw, cl_mem_flags(CL_MEM_READ_WRITE), size.bytes, nil, &code)
+    }
+    if buffer != nil { inUse += size.bytes }
+    peak = max(peak, inUse + pooled)
+    return (buffer, code)
+  }
+
+  /// Keeps a buffer for reuse. Free memory beyond what is in use (or 64 MiB) is let go, all but this buffer: what was
+  /// not taken again by then belongs to shapes of the past.
+  func give(_ buffer: cl_mem, _ size: SizeClass) {
+    inUse -= size.bytes
+    if pooled + size.bytes > max(inUse, 64 << 20) { empty() }
+    free[size.index].append(buffer)
+    pooled += size.bytes
+  }
+
+  func empty() {
+    for index in free.indices where !free[index].isEmpty {
+      for buffer in free[index] { _ = cl.clReleaseMemObject(buffer) }
+      free[index].removeAll()
+    }
+    pooled = 0
+  }
+
+  func resetPeak() { peak = inUse + pooled }
+}
+
+/// An OpenCL context of one device, shared by a queue and the pool that may outlive it.
+final class Context {
+  let raw: cl_context
+
+  init(_ device: Device) throws(CLError) {
+    var code: cl_int = 0
+    var id: cl_device_id? = device.id
+    let context = cl.clCreateContext(nil, 1, &id, nil, nil, &code)
+    try check(code, "clCreateContext", device.description)
+    guard let context else { throw .call("clCreateContext", code: code, context: device.description) }
+    raw = context
+  }
+
+  deinit { _ = cl.clReleaseContext(raw) }
+}

@@ -1,0 +1,237 @@
+/// A preprocessor definition; the name may carry parameters, as in `Define("SCORE(s, i, j)", "(s) * 2.0f")`.
+public struct Define: Hashable, Sendable, CustomStringConvertible {
+  public let name, value: String
+
+  public init(_ name: String, _ value: some CustomStringConvertible = 1) {
+    self.name = name
+    self.value = value.description
+  }
+
+  /// As a line of source text: unlike an option `-D`, it may hold spaces, commas and quotes.
+  public var description: String { "#define \(name) \(value)" }
+}
+
+/// Something known about a driver that it does not say of itself. The only place where vendors are named.
+public struct Quirk: Sendable, Equatable {
+  public let name, reason: String
+
+  static let inlinePTX = Quirk(
+    name: "inline-ptx",
+    reason: "NVIDIA's OpenCL C takes inline PTX, the only way to its matrix units: probes for those may run")
+  static let compilesAtLaunch = Quirk(
+    name: "compiles-at-launch",
+    reason: "PoCL compiles again at the first launch of a kernel with a new local size: time after a warm-up")
+  static let keepsPrograms = Quirk(
+    name: "keeps-programs",
+    reason:
+      "PoCL keeps built programs on disk itself, and makes a binary by compiling every kernel once more "
+      + "(2.0 s where the build took 0.55 s, to spare 17 ms of the next start): no program cache of ours")
+
+  static func known(platform: String, extensions: Set<String>) -> [Quirk] {
+    var quirks: [Quirk] = []
+    if extensions.contains("cl_nv_device_attribute_query") { quirks.append(inlinePTX) }
+    if platform == "Portable Computing Language" { quirks += [compilesAtLaunch, keepsPrograms] }
+    return quirks
+  }
+}
+
+/// What a device can do beyond OpenCL C 1.2, each proved by a probe that was compiled and run on it.
+public struct Capabilities: Sendable, Equatable {
+  /// The `-cl-std` under which the most probes pass; every program is built with it.
+  public var language = "CL1.2"
+  /// Arithmetic on `half`, not only its storage.
+  public var halfArithmetic = false
+  /// Items of a sub-group in a kernel marked `SUBGROUP_KERNEL` with a one-dimensional group; 0 without sub-groups.
+  public var subgroupSize = 0
+  /// The sub-group size has to be asked for, by an attribute (`SUBGROUP_KERNEL`).
+  public var subgroupSizeIsRequired = false
+  /// `SUBGROUP_SHUFFLE(x, lane)` reads another item's value.
+  public var subgroupShuffle = false
+  /// `dot_4x8packed_ss_int` and its kin.
+  public var integerDotProduct = false
+  /// PTX `mma.m16n8k16`, half inputs and float sums.
+  public var matrixM16N8K16 = false
+
+  /// Plain OpenCL C 1.2.
+  public static let none = Capabilities()
+
+  /// HAS_… for everything found; absent, not 0, for the rest.
+  public var defines: [Define] {
+    var defines: [Define] = []
+    if halfArithmetic { defines.append(Define("HAS_HALF")) }
+    if subgroupSize > 0 {
+      let attribute = "__attribute__((intel_reqd_sub_group_size(\(subgroupSize))))"
+      defines += [Define("HAS_SUBGROUPS"), Define("SUBGROUP_SIZE", subgroupSize)]
+      defines.append(Define("SUBGROUP_KERNEL", subgroupSizeIsRequired ? attribute : ""))
+    }
+    if subgroupShuffle { defines.append(Define("HAS_SUBGROUP_SHUFFLE")) }
+    if integerDotProduct { defines.append(Define("HAS_INTEGER_DOT")) }
+    if matrixM16N8K16 { defines.append(Define("HAS_MMA_M16N8K16")) }
+    return defines
+  }
+
+  /// What stands before every program built with these capabilities: extensions switched on, and the defines.
+  func preamble(for device: Device) -> String {
+    var lines: [String] = []
+    if halfArithmetic { lines.append("#pragma OPENCL EXTENSION cl_khr_fp16 : enable") }
+    if subgroupSize > 0 {
+      for name in ["cl_khr_subgroups", "cl_intel_subgroups"] where device.extensions.contains(name) {
+        lines.append("#pragma OPENCL EXTENSION \(name) : enable")
+      }
+    }
+    lines += defines.map(\.description)
+    if subgroupShuffle {
+      let khronos = device.extensions.contains("cl_khr_subgroup_shuffle")
+      let function = khronos ? "sub_group_shuffle" : "intel_sub_group_shuffle"
+      lines.append("#define SUBGROUP_SHUFFLE(x, lane) \(function)(x, lane)")
+    }
+    return lines.map { $0 + "\n" }.joined()
+  }
+
+  // MARK: Probing
+
+  /// One capability: when it is worth trying (an extension that nobody advertises is never compiled: a driver may crash
+  /// on what it does not know), what to assume while trying, and a kernel of one group of 64 items that leaves its item
+  /// number in `out` where all is well.
+  private struct Probe: Sendable {
+    let name: String
+    let worthTrying: @Sendable (Device, Capabilities) -> Bool
+    let assume: @Sendable (inout Capabilities) -> Void
+    let body: String
+  }
+
+  private static func subgroups(of size: Int, required: Bool) -> Probe {
+    Probe(
+      name: "subgroups",
+      worthTrying: { device, known in
+        known.subgroupSize == 0 && device.extensions.contains("cl_intel_required_subgroup_size") == required
+          && !device.extensions.isDisjoint(with: ["cl_khr_subgroups", "cl_intel_subgroups"])
+      },
+      assume: {
+        $0.subgroupSize = size
+        $0.subgroupSizeIsRequired = required
+      },
+      body: """
+        const bool size = get_sub_group_size() == SUBGROUP_SIZE && sub_group_reduce_add(1) == SUBGROUP_SIZE;
+        const bool lane = get_sub_group_local_id() == item % SUBGROUP_SIZE;
+        out[item] = size && lane && sub_group_broadcast(item, 1) == item / SUBGROUP_SIZE * SUBGROUP_SIZE + 1 ? item : -1;
+        """)
+  }
+
+  private static let probes: [Probe] = [
+    Probe(
+      name: "half",
+      worthTrying: { device, _ in device.extensions.contains("cl_khr_fp16") },
+      assume: { $0.halfArithmetic = true },
+      body: "out[item] = (int)(fma((half4)((half)item), (half4)(2.0h), (half4)(1.0h)).w - (half)(item + 1));"),
+    // The size that most kernels want first; without the attribute the device has one natural size.
+    subgroups(of: 16, required: true), subgroups(of: 32, required: true), subgroups(of: 8, required: true),
+    subgroups(of: 32, required: false), subgroups(of: 64, required: false),
+    subgroups(of: 16, required: false),
+    subgroups(of: 8, required: false),
+    Probe(
+      name: "subgroup-shuffle",
+      worthTrying: { device, known in
+        known.subgroupSize > 0
+          && !device.extensions.isDisjoint(with: ["cl_khr_subgroup_shuffle", "cl_intel_subgroups"])
+      },
+      assume: { $0.subgroupShuffle = true },
+      body: """
+        const float other = SUBGROUP_SHUFFLE((float)item, (uint)(get_sub_group_local_id() ^ 1));
+        out[item] = (int)other ^ 1;
+        """),
+    Probe(
+      name: "integer-dot",
+      worthTrying: { device, _ in device.extensions.contains("cl_khr_integer_dot_product") },
+      assume: { $0.integerDotProduct = true },
+      body: "out[item] = dot_4x8packed_ss_int(0x01FF0203u, 0x04030201u + (uint)(item << 24)) - 8;"),
+    Probe(
+      name: "mma-m16n8k16",
+      worthTrying: { device, _ in device.quirks.contains(.inlinePTX) },
+      assume: { $0.matrixM16N8K16 = true },
+      // A[i][k] = i and B[k][j] = j, so C[i][j] = 16·i·j; a pair of halves to each register.
+      body: """
+        const int lane = item % 32, row = lane / 4, column = lane % 4 * 2;
+        ushort low, high, right;
+        vstore_half((float)row, 0, (half *)&low);
+        vstore_half((float)(row + 8), 0, (half *)&high);
+        vstore_half((float)row, 0, (half *)&right);
+        const uint a0 = low * 0x10001u, a1 = high * 0x10001u, b = right * 0x10001u;
+        float c0 = 0.0f, c1 = 0.0f, c2 = 0.0f, c3 = 0.0f;
+        asm volatile(
+          "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+          : "+f"(c0), "+f"(c1), "+f"(c2), "+f"(c3) : "r"(a0), "r"(a1), "r"(a0), "r"(a1), "r"(b), "r"(b));
+        const bool right_sums = c0 == 16 * row * column && c1 == 16 * row * (column + 1)
+          && c2 == 16 * (row + 8) * column && c3 == 16 * (row + 8) * (column + 1);
+        out[item] = right_sums ? item : -1;
+        """),
+  ]
+
+  /// The capabilities of a device: from the cache, or found now and stored there.
+  static func probed(on device: Device, cache: ProgramCache) -> Capabilities {
+    var key = Fingerprint()
+    for text in device.identity + device.extensions.sorted() + probes.flatMap({ [$0.name, $0.body] }) {
+      key.combine(text)
+    }
+    if let bytes = cache.load(key), let known = Capabilities(decoding: String(decoding: bytes, as: UTF8.self))
+    {
+      return known
+    }
+    guard probes.contains(where: { $0.worthTrying(device, .none) }) else { return .none }
+    let tried = ["CL1.2", "CL3.0", "CL2.0"].map { found(on: device, language: $0) }
+    var best = tried[0]
+    for other in tried[1...] where other.defines.count > best.defines.count { best = other }
+    cache.store(key, Array(best.encoded.utf8))
+    return best
+  }
+
+  private static func found(on device: Device, language: String) -> Capabilities {
+    var known = Capabilities.none
+    known.language = language
+    for probe in probes where probe.worthTrying(device, known) {
+      var assumed = known
+      probe.assume(&assumed)
+      if (try? passes(probe, on: device, assuming: assumed)) == true { known = assumed }
+    }
+    return known
+  }
+
+  private static func passes(_ probe: Probe, on device: Device, assuming: Capabilities) throws -> Bool {
+    let queue = try Queue(device, capabilities: assuming, cache: ProgramCache(folder: nil))
+    let text = """
+      #ifndef SUBGROUP_KERNEL
+      #define SUBGROUP_KERNEL
+      #endif
+      SUBGROUP_KERNEL kernel void probe(global int *out) {
+        const int item = get_local_id(0);
+        \(probe.body)
+      }
+      """
+    let kernel = try queue.kernel(
+      "probe", in: Source(name: "probe-\(probe.name).cl", text: text), defines: [])
+    var result = [Int32](repeating: -1, count: 64)
+    let out = try queue.allocate(256)
+    try queue.launch(kernel, global: [64], local: [64], [.buffer(out)])
+    try result.withUnsafeMutableBytes { try queue.read(out, into: $0) }
+    return result.elementsEqual(0..<64)
+  }
+
+  private var encoded: String {
+    let flags = [halfArithmetic, subgroupSizeIsRequired, subgroupShuffle, integerDotProduct, matrixM16N8K16]
+    return "\(language) \(subgroupSize) " + flags.map { $0 ? "1" : "0" }.joined(separator: " ")
+  }
+
+  private init?(decoding text: String) {
+    let fields = text.split(separator: " ")
+    guard fields.count == 7, let size = Int(fields[1]) else { return nil }
+    language = String(fields[0])
+    subgroupSize = size
+    halfArithmetic = fields[2] == "1"
+    subgroupSizeIsRequired = fields[3] == "1"
+    subgroupShuffle = fields[4] == "1"
+    integerDotProduct = fields[5] == "1"
+    matrixM16N8K16 = fields[6] == "1"
+  }
+
+  public init() {}
+}

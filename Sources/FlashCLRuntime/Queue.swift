@@ -1,0 +1,334 @@
+import COpenCL
+
+/// One argument of a kernel, in the order of its parameters.
+public enum Argument {
+  case buffer(Buffer)
+  case int(Int32)
+  case uint(UInt32)
+  case long(Int64)
+  case float(Float)
+  /// Local memory of this size, for a `local` pointer.
+  case local(bytes: Int)
+  /// A null pointer, for a `global` pointer that the kernel does not use.
+  case null
+}
+
+/// One in-order queue of a device, with its context, its memory pool and its programs.
+///
+/// It belongs to one task at a time, and so do the buffers and kernels that it makes. Nothing waits but `read`,
+/// `finish` and `profile`; a device error surfaces there and names the last launches.
+public final class Queue {
+  public let device: Device
+  /// What every program of this queue is built for.
+  public let capabilities: Capabilities
+  /// Called with one line after a program took more than half a second to build.
+  public var onSlowBuild: ((String) -> Void)?
+  /// Programs that were made ready so far, the seconds that took, and how many came from disk.
+  public private(set) var buildStatistics: (programs: Int, seconds: Double, fromDisk: Int) = (0, 0, 0)
+
+  private let context: Context
+  private let raw: cl_command_queue
+  private let pool: BufferPool
+  private let cache: ProgramCache
+  private let profiling: Bool
+  private var programs: [ProgramKey: Program] = [:]
+  private var kernels: [KernelKey: Kernel] = [:]
+  private var recent: [Kernel?] = Array(repeating: nil, count: 4)
+  private var launchCount = 0
+  private var events: [cl_event]?  // collected while `profile` runs
+
+  private struct ProgramKey: Hashable {
+    let source: Source
+    let defines: [Define]
+  }
+
+  private struct KernelKey: Hashable {
+    let name: String
+    let program: ProgramKey
+  }
+
+  /// A queue on `device`; with `profiling` every launch can be timed, at a small price.
+  public convenience init(_ device: Device, profiling: Bool = false) throws(CLError) {
+    let cache = device.quirks.contains(.keepsPrograms) ? ProgramCache(folder: nil) : .standard
+    try self.init(device, profiling: profiling, capabilities: device.capabilities(), cache: cache)
+  }
+
+  init(_ device: Device, profiling: Bool = false, capabilities: Capabilities, cache: ProgramCache)
+    throws(CLError)
+  {
+    self.device = device
+    self.profiling = profiling
+    self.capabilities = capabilities
+    self.cache = cache
+    context = try Context(device)
+    pool = BufferPool(context, largest: device.maxAllocation)
+    var code: cl_int = 0
+    let properties = cl_command_queue_properties(profiling ? CL_QUEUE_PROFILING_ENABLE : 0)
+    let queue = cl.clCreateCommandQueue(context.raw, device.id, properties, &code)
+    try check(code, "clCreateCommandQueue", device.description)
+    guard let queue else { throw .call("clCreateCommandQueue", code: code, context: device.description) }
+    raw = queue
+  }
+
+  deinit {
+    _ = cl.clFinish(raw)
+    _ = cl.clReleaseCommandQueue(raw)
+  }
+
+  // MARK: Memory
+
+  /// Bytes held by live buffers, rounded up to their size classes.
+  public var bytesInUse: Int { pool.inUse }
+  /// Bytes held free for the next buffers.
+  public var pooledBytes: Int { pool.pooled }
+  /// The most bytes ever held on the device at once, in use and pooled, since the last `resetPeak`.
+  public var peakBytes: Int { pool.peak }
+  public func resetPeak() { pool.resetPeak() }
+
+  /// A buffer of at least `bytes` bytes with arbitrary contents.
+  ///
+  /// Throws when one buffer may not be that large on this device, and, after the pool was emptied, when memory is full.
+  public func allocate(_ bytes: Int) throws(CLError) -> Buffer {
+    guard bytes >= 0, bytes <= device.maxAllocation else {
+      throw .refused(
+        "a buffer of \(bytes) bytes was asked for, \(device.name) allows 0 to \(device.maxAllocation) bytes in one"
+      )
+    }
+    let size = BufferPool.SizeClass(bytes, limit: pool.largest)
+    var (buffer, code) = pool.take(size)
+    if [CL_MEM_OBJECT_ALLOCATION_FAILURE, CL_OUT_OF_RESOURCES, CL_OUT_OF_HOST_MEMORY].contains(code) {
+      reclaim()
+      (buffer, code) = pool.take(size)
+    }
+    guard code == 0, let buffer else {
+      let held = "\(bytes) bytes with \(pool.inUse) in use of \(device.globalMemory)"
+      throw .call("clCreateBuffer", code: code, context: held)
+    }
+    return Buffer(buffer, byteCount: bytes, pool: pool)
+  }
+
+  /// Copies host memory into a buffer; the host memory may be reused when it returns.
+  public func write(_ bytes: UnsafeRawBufferPointer, to buffer: Buffer, at offset: Int = 0) throws(CLError) {
+    try requireRange("write", buffer, offset, bytes.count)
+    guard let start = bytes.baseAddress, !bytes.isEmpty else { return }
+    try enqueue("clEnqueueWriteBuffer", "\(bytes.count) bytes\(afterLaunches)") {
+      cl.clEnqueueWriteBuffer(raw, buffer.raw, cl_bool(CL_TRUE), offset, bytes.count, start, 0, nil, nil)
+    }
+  }
+
+  /// Waits for everything queued so far and copies a part of a buffer to host memory.
+  ///
+  /// An error of an earlier launch is thrown here, with the names of the last launches.
+  public func read(
+    _ buffer: Buffer, at offset: Int = 0, into bytes: UnsafeMutableRawBufferPointer
+  ) throws(CLError) {
+    try requireRange("read", buffer, offset, bytes.count)
+    guard let start = bytes.baseAddress, !bytes.isEmpty else { return }
+    try enqueue("clEnqueueReadBuffer", "\(bytes.count) bytes\(afterLaunches)") {
+      cl.clEnqueueReadBuffer(raw, buffer.raw, cl_bool(CL_TRUE), offset, bytes.count, start, 0, nil, nil)
+    }
+  }
+
+  /// Fills a part of a buffer (to its end by default) with a word; parts that are not whole words need four equal bytes.
+  public func fill(
+    _ buffer: Buffer, pattern: UInt32 = 0, at offset: Int = 0, bytes: Int? = nil
+  ) throws(CLError) {
+    let bytes = bytes ?? buffer.byteCount - offset
+    try requireRange("fill", buffer, offset, bytes)
+    let words = (offset | bytes) % 4 == 0
+    guard words || pattern == (pattern & 0xff) &* 0x0101_0101 else {
+      throw .refused("fill: \(bytes) bytes at \(offset) are not whole words of 4 bytes")
+    }
+    guard bytes > 0 else { return }
+    var word = pattern
+    try enqueue("clEnqueueFillBuffer", "\(bytes) bytes\(afterLaunches)") {
+      cl.clEnqueueFillBuffer(raw, buffer.raw, &word, words ? 4 : 1, offset, bytes, 0, nil, nil)
+    }
+  }
+
+  /// Copies between buffers on the device; within one buffer the two parts may not overlap.
+  public func copy(
+    from source: Buffer, at sourceOffset: Int = 0, to target: Buffer, at targetOffset: Int = 0, bytes: Int
+  ) throws(CLError) {
+    try requireRange("copy", source, sourceOffset, bytes)
+    try requireRange("copy", target, targetOffset, bytes)
+    guard bytes > 0 else { return }
+    try enqueue("clEnqueueCopyBuffer", "\(bytes) bytes\(afterLaunches)") {
+      cl.clEnqueueCopyBuffer(raw, source.raw, target.raw, sourceOffset, targetOffset, bytes, 0, nil, nil)
+    }
+  }
+
+  private func requireRange(_ what: StaticString, _ buffer: Buffer, _ offset: Int, _ bytes: Int)
+    throws(CLError)
+  {
+    guard offset >= 0, bytes >= 0, offset <= buffer.byteCount, bytes <= buffer.byteCount - offset else {
+      throw .refused("\(what): \(bytes) bytes at \(offset) lie outside a buffer of \(buffer.byteCount) bytes")
+    }
+  }
+
+  // MARK: Programs
+
+  /// The kernel `name` of a program, built for these defines.
+  ///
+  /// A program is built at most once per queue; a binary from an earlier process spares the compiler. Throws
+  /// `CLError.build` with file, line and the first errors when the source does not compile.
+  public func kernel(_ name: String, in source: Source, defines: [Define] = []) throws(CLError) -> Kernel {
+    let program = ProgramKey(source: source, defines: defines)
+    let key = KernelKey(name: name, program: program)
+    if let kernel = kernels[key] { return kernel }
+    let kernel = try Kernel(name, in: built(program), of: source, on: device)
+    kernels[key] = kernel
+    return kernel
+  }
+
+  private func built(_ key: ProgramKey) throws(CLError) -> Program {
+    if let program = programs[key] { return program }
+    for define in key.defines where define.description.unicodeScalars.contains("\n") {
+      throw .refused("\(key.source.name): the define \(define.name) holds a line break")
+    }
+    let clock = ContinuousClock()
+    let start = clock.now
+    let text = capabilities.preamble(for: device) + key.defines.map { "\($0)\n" }.joined() + key.source.text
+    // Never -cl-finite-math-only or what implies it: masks are infinities.
+    let options = "-cl-std=" + capabilities.language
+    var fingerprint = Fingerprint()
+    for part in device.identity + ["\(ProgramCache.format)", options, text] { fingerprint.combine(part) }
+
+    let program: Program
+    let binary = cache.load(fingerprint)
+    if let binary, let known = Program.loaded(binary, options: options, in: context, on: device) {
+      program = known
+      buildStatistics.fromDisk += 1
+    } else {
+      cache.remove(fingerprint)
+      program = try .compiled(text, name: key.source.name, options: options, in: context, on: device)
+      if cache.folder != nil { cache.store(fingerprint, program.binary) }
+    }
+
+    let seconds = (clock.now - start) / .seconds(1)
+    buildStatistics.programs += 1
+    buildStatistics.seconds += seconds
+    if seconds > 0.5 {
+      onSlowBuild?("built \(key.source.name) for \(device.name) in \((seconds * 10).rounded() / 10) s")
+    }
+    programs[key] = program
+    return program
+  }
+
+  // MARK: Launches
+
+  /// Queues a kernel: `global` items in groups of `local` (the driver's choice when nil), one to three sides each.
+  ///
+  /// Nothing is launched when a side of `global` is 0. Throws at once for a wrong count or type of arguments and for
+  /// sizes that the device refuses; what goes wrong inside the kernel is thrown by the next `read` or `finish`.
+  public func launch(
+    _ kernel: Kernel, global: [Int], local: [Int]? = nil, _ arguments: [Argument]
+  ) throws(CLError) {
+    guard arguments.count == kernel.argumentCount else {
+      throw .refused("\(kernel.name) takes \(kernel.argumentCount) arguments, \(arguments.count) were given")
+    }
+    guard 1...3 ~= global.count, local == nil || local?.count == global.count, global.allSatisfy({ $0 >= 0 })
+    else {
+      throw .refused("\(kernel.name): global \(global) and local \(local ?? []) do not fit together")
+    }
+    for index in arguments.indices {
+      let code = Queue.set(kernel.raw, cl_uint(truncatingIfNeeded: index), arguments[index])
+      try check(code, "clSetKernelArg", "argument \(index) of \(kernel.name)")
+    }
+    if global.contains(0) { return }
+    recent[launchCount & 3] = kernel
+    launchCount += 1
+    var event: cl_event?
+    let timed = events != nil
+    try enqueue("clEnqueueNDRangeKernel", "\(kernel.name), global \(global), local \(local ?? [])") {
+      withUnsafeMutablePointer(to: &event) { event in
+        cl.clEnqueueNDRangeKernel(
+          raw, kernel.raw, cl_uint(global.count), nil, global, local, 0, nil, timed ? event : nil)
+      }
+    }
+    if let event { events?.append(event) }
+  }
+
+  @inline(__always)
+  private static func set(_ kernel: cl_kernel, _ index: cl_uint, _ argument: Argument) -> cl_int {
+    switch argument {
+    case .buffer(let buffer):
+      var handle: cl_mem? = buffer.raw
+      return cl.clSetKernelArg(kernel, index, MemoryLayout<cl_mem?>.size, &handle)
+    case .int(var value): return cl.clSetKernelArg(kernel, index, 4, &value)
+    case .uint(var value): return cl.clSetKernelArg(kernel, index, 4, &value)
+    case .long(var value): return cl.clSetKernelArg(kernel, index, 8, &value)
+    case .float(var value): return cl.clSetKernelArg(kernel, index, 4, &value)
+    case .local(let bytes): return cl.clSetKernelArg(kernel, index, bytes, nil)
+    case .null:
+      var handle: cl_mem?
+      return cl.clSetKernelArg(kernel, index, MemoryLayout<cl_mem?>.size, &handle)
+    }
+  }
+
+  /// Hands everything queued so far to the device, without waiting.
+  public func flush() throws(CLError) { try check(cl.clFlush(raw), "clFlush") }
+
+  /// Waits for everything queued so far; throws what went wrong in it.
+  public func finish() throws(CLError) {
+    try check(cl.clFinish(raw), "clFinish", "the queue\(afterLaunches)")
+  }
+
+  /// Runs `body`, waits, and sums the device's own times (end − start) of the launches that it queued.
+  ///
+  /// Needs a queue made with `profiling: true`. Launches made by other libraries through the raw queue are not counted.
+  public func profile<R>(_ body: () throws -> R) throws -> (R, deviceSeconds: Double, launches: Int) {
+    guard profiling else { throw CLError.refused("profile needs a queue made with profiling: true") }
+    guard events == nil else { throw CLError.refused("profile cannot be nested") }
+    events = []
+    defer {
+      for event in events ?? [] { _ = cl.clReleaseEvent(event) }
+      events = nil
+    }
+    let result = try body()
+    try finish()
+    var nanoseconds: cl_ulong = 0
+    for event in events ?? [] {
+      var start: cl_ulong = 0
+      var end: cl_ulong = 0
+      let first = cl.clGetEventProfilingInfo(
+        event, cl_profiling_info(CL_PROFILING_COMMAND_START), 8, &start, nil)
+      try check(first, "clGetEventProfilingInfo", "the queue\(afterLaunches)")
+      let second = cl.clGetEventProfilingInfo(
+        event, cl_profiling_info(CL_PROFILING_COMMAND_END), 8, &end, nil)
+      try check(second, "clGetEventProfilingInfo", "the queue\(afterLaunches)")
+      nanoseconds += end > start ? end - start : 0
+    }
+    return (result, Double(nanoseconds) * 1e-9, events?.count ?? 0)
+  }
+
+  /// Lends the raw queue to a library that enqueues by itself.
+  package func withRawQueue<R>(_ body: (OpaquePointer) throws -> R) rethrows -> R { try body(raw) }
+
+  /// Some drivers place buffers only when a command needs them: when that fails, free memory is let go and the command
+  /// tried once more.
+  @inline(__always)
+  private func enqueue(
+    _ call: StaticString, _ context: @autoclosure () -> String, _ command: () -> cl_int
+  ) throws(CLError) {
+    var code = command()
+    if code == CL_MEM_OBJECT_ALLOCATION_FAILURE {
+      reclaim()
+      code = command()
+    }
+    try check(code, call, context())
+  }
+
+  private func reclaim() {
+    _ = cl.clFinish(raw)  // released buffers live on until their kernels have passed
+    pool.empty()
+  }
+
+  /// " after a, b": the last launches, oldest first, for the message of a late error.
+  private var afterLaunches: String {
+    let names = (max(0, launchCount - recent.count)..<launchCount).compactMap {
+      recent[$0 % recent.count]?.name
+    }
+    return names.isEmpty ? "" : " after " + names.joined(separator: ", ")
+  }
+}
