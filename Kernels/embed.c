@@ -1,0 +1,74 @@
+// Every file of this folder, inside the binary. One line per file below, and one in the list at the end; a test compares
+// both with the folder.
+#include "FlashCLKernels.h"
+
+#define FILE_TEXT(name) static const char name[]
+FILE_TEXT(argmax) = {
+#embed "argmax.cl" suffix(, )
+  0};
+FILE_TEXT(attention) = {
+#embed "attention.cl" suffix(, )
+  0};
+FILE_TEXT(cache_append) = {
+#embed "cache_append.cl" suffix(, )
+  0};
+FILE_TEXT(embedding) = {
+#embed "embedding.cl" suffix(, )
+  0};
+FILE_TEXT(gelu) = {
+#embed "gelu.cl" suffix(, )
+  0};
+FILE_TEXT(layer_norm) = {
+#embed "layer_norm.cl" suffix(, )
+  0};
+FILE_TEXT(linear) = {
+#embed "linear.cl" suffix(, )
+  0};
+FILE_TEXT(prelude) = {
+#embed "prelude.cl" suffix(, )
+  0};
+FILE_TEXT(rms_norm) = {
+#embed "rms_norm.cl" suffix(, )
+  0};
+FILE_TEXT(rope) = {
+#embed "rope.cl" suffix(, )
+  0};
+FILE_TEXT(silu_multiply) = {
+#embed "silu_multiply.cl" suffix(, )
+  0};
+FILE_TEXT(softmax) = {
+#embed "softmax.cl" suffix(, )
+  0};
+FILE_TEXT(top_k) = {
+#embed "top_k.cl" suffix(, )
+  0};
+FILE_TEXT(weight_tile) = {
+#embed "weight_tile.cl" suffix(, )
+  0};
+FILE_TEXT(weights) = {
+#embed "weights.cl" suffix(, )
+  0};
+
+static const struct {
+  const char *name, *text;
+} files[] = {
+  {"argmax.cl", argmax},
+  {"attention.cl", attention},
+  {"cache_append.cl", cache_append},
+  {"embedding.cl", embedding},
+  {"gelu.cl", gelu},
+  {"layer_norm.cl", layer_norm},
+  {"linear.cl", linear},
+  {"prelude.cl", prelude},
+  {"rms_norm.cl", rms_norm},
+  {"rope.cl", rope},
+  {"silu_multiply.cl", silu_multiply},
+  {"softmax.cl", softmax},
+  {"top_k.cl", top_k},
+  {"weight_tile.cl", weight_tile},
+  {"weights.cl", weights},
+};
+
+int flashcl_kernel_file_count(void) { return sizeof files / sizeof *files; }
+const char *flashcl_kernel_file_name(int index) { return files[index].name; }
+const char *flashcl_kernel_file_text(int index) { return files[index].text; }

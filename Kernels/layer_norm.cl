@@ -1,0 +1,134 @@
+// layer_norm: y = (s − mean(s)) / √(mean((s − mean(s))²) + ε) · gain + bias with s = x + residual
+//
+// operand                 shape            storage
+// x, residual, sum, y     [rows, columns]  X_TYPE; residual and sum may be absent (null)
+// gain, bias              [columns]        f32; bias may be absent
+//
+// Strategies, simplest first; s is read again from x and residual in each pass, never from y:
+//   layer_norm_rows     one item per row; any device, any size, no local memory
+//   layer_norm_group    one group of LANES items per row, sums through local memory; for GPUs
+//   layer_norm_vectors  one item per row, sixteen columns at a time; for CPU devices
+// Defines: X_TYPE (prelude.cl); LANES, the group's size, a power of two (default 64). Reference: LayerNorm.compute.
+// Cases: LayerNormCases.
+
+#ifndef LANES
+#define LANES 64
+#endif
+
+#define S_LOAD(i) (X_LOAD(x, i) + (residual ? X_LOAD(residual, i) : 0.0f))
+
+__kernel void layer_norm_rows(__global const X_T *x, ulong x_offset, __global const X_T *residual,
+                              ulong residual_offset, __global const float *gain, ulong gain_offset,
+                              __global const float *bias, ulong bias_offset, __global X_T *sum, ulong sum_offset,
+                              __global X_T *y, ulong y_offset, uint rows, uint columns, float epsilon) {
+  ulong row = get_global_id(0);
+  if (row >= rows) return;
+  x += x_offset + row * columns;
+  if (residual) residual += residual_offset + row * columns;
+  if (sum) sum += sum_offset + row * columns;
+  y += y_offset + row * columns;
+  gain += gain_offset;
+  if (bias) bias += bias_offset;
+
+  float mean = 0.0f;
+  for (uint i = 0; i < columns; ++i) mean += S_LOAD(i);
+  mean /= columns;
+  float variance = 0.0f;
+  for (uint i = 0; i < columns; ++i) {
+    float d = S_LOAD(i) - mean;
+    variance = fma(d, d, variance);
+  }
+  float scale = 1.0f / sqrt(variance / columns + epsilon);
+  for (uint i = 0; i < columns; ++i) {
+    float s = S_LOAD(i);
+    X_STORE(y, i, fma((s - mean) * scale, gain[i], bias ? bias[i] : 0.0f));
+    if (sum) X_STORE(sum, i, s);
+  }
+}
+
+inline float group_sum(float value, __local float *scratch) {
+  uint lane = get_local_id(0);
+  scratch[lane] = value;
+  barrier(CLK_LOCAL_MEM_FENCE);
+  for (uint half_size = LANES / 2; half_size > 0; half_size /= 2) {
+    if (lane < half_size) scratch[lane] += scratch[lane + half_size];
+    barrier(CLK_LOCAL_MEM_FENCE);
+  }
+  float total = scratch[0];
+  barrier(CLK_LOCAL_MEM_FENCE);
+  return total;
+}
+
+__kernel __attribute__((reqd_work_group_size(LANES, 1, 1))) void layer_norm_group(
+    __global const X_T *x, ulong x_offset, __global const X_T *residual, ulong residual_offset,
+    __global const float *gain, ulong gain_offset, __global const float *bias, ulong bias_offset, __global X_T *sum,
+    ulong sum_offset, __global X_T *y, ulong y_offset, uint rows, uint columns, float epsilon) {
+  __local float scratch[LANES];
+  uint lane = get_local_id(0);
+  ulong row = get_group_id(0);
+  x += x_offset + row * columns;
+  if (residual) residual += residual_offset + row * columns;
+  if (sum) sum += sum_offset + row * columns;
+  y += y_offset + row * columns;
+  gain += gain_offset;
+  if (bias) bias += bias_offset;
+
+  float partial = 0.0f;
+  for (uint i = lane; i < columns; i += LANES) partial += S_LOAD(i);
+  float mean = group_sum(partial, scratch) / columns;
+  partial = 0.0f;
+  for (uint i = lane; i < columns; i += LANES) {
+    float d = S_LOAD(i) - mean;
+    partial = fma(d, d, partial);
+  }
+  float scale = 1.0f / sqrt(group_sum(partial, scratch) / columns + epsilon);
+  for (uint i = lane; i < columns; i += LANES) {
+    float s = S_LOAD(i);
+    X_STORE(y, i, fma((s - mean) * scale, gain[i], bias ? bias[i] : 0.0f));
+    if (sum) X_STORE(sum, i, s);
+  }
+}
+
+#define S_LOAD16(i) (X_LOAD16(x, i) + (residual ? X_LOAD16(residual, i) : (float16)0.0f))
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void layer_norm_vectors(
+    __global const X_T *x, ulong x_offset, __global const X_T *residual, ulong residual_offset,
+    __global const float *gain, ulong gain_offset, __global const float *bias, ulong bias_offset, __global X_T *sum,
+    ulong sum_offset, __global X_T *y, ulong y_offset, uint rows, uint columns, float epsilon) {
+  ulong row = get_group_id(0);
+  x += x_offset + row * columns;
+  if (residual) residual += residual_offset + row * columns;
+  if (sum) sum += sum_offset + row * columns;
+  y += y_offset + row * columns;
+  gain += gain_offset;
+  if (bias) bias += bias_offset;
+  uint whole = columns & ~15u;
+
+  float16 lanes = 0.0f;
+  for (uint i = 0; i < whole; i += 16) lanes += S_LOAD16(i);
+  float mean = sum16(lanes);
+  for (uint i = whole; i < columns; ++i) mean += S_LOAD(i);
+  mean /= columns;
+  lanes = 0.0f;
+  for (uint i = 0; i < whole; i += 16) {
+    float16 d = S_LOAD16(i) - mean;
+    lanes = fma(d, d, lanes);
+  }
+  float variance = sum16(lanes);
+  for (uint i = whole; i < columns; ++i) {
+    float d = S_LOAD(i) - mean;
+    variance = fma(d, d, variance);
+  }
+  float scale = 1.0f / sqrt(variance / columns + epsilon);
+  for (uint i = 0; i < whole; i += 16) {
+    float16 s = S_LOAD16(i);
+    float16 b = bias ? vload16(0, bias + i) : (float16)0.0f;
+    X_STORE16(y, i, fma((s - mean) * scale, vload16(0, gain + i), b));
+    if (sum) X_STORE16(sum, i, s);
+  }
+  for (uint i = whole; i < columns; ++i) {
+    float s = S_LOAD(i);
+    X_STORE(y, i, fma((s - mean) * scale, gain[i], bias ? bias[i] : 0.0f));
+    if (sum) X_STORE(sum, i, s);
+  }
+}

@@ -1,0 +1,127 @@
+// Common ground of all kernels; prepended to every program.
+//
+// Storage and arithmetic are separate: elements are stored as f32, f16, bf16 or in quantised blocks, arithmetic is f32. A
+// kernel names its storage by a define (-DX_TYPE=f16) and reads through X_LOAD and X_STORE, which these macros make:
+//   load_T(p, i)      element i of p as float            store_T(p, i, x)     x rounded to nearest even
+//   load16_T(p, i)    elements i … i + 15 as float16     store16_T(p, i, x)
+// No extension is needed: half is read and written by vload_half and vstore_half, bf16 by its bits.
+
+#define JOIN_(a, b) a##b
+#define JOIN(a, b) JOIN_(a, b)
+
+typedef float f32_t;
+typedef half f16_t;
+typedef ushort bf16_t;
+
+inline ushort bf16_bits(float x) {
+  uint bits = as_uint(x);
+  // A NaN must not round to infinity; others round to nearest, ties to even.
+  return isnan(x) ? (ushort)((bits >> 16) | 0x40) : (ushort)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+inline ushort16 bf16_bits16(float16 x) {
+  uint16 bits = as_uint16(x);
+  uint16 rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+  return convert_ushort16(select(rounded, (bits >> 16) | 0x40, isnan(x)));
+}
+
+#define load_f32(p, i) ((p)[i])
+#define load_f16(p, i) vload_half((i), (p))
+#define load_bf16(p, i) as_float((uint)(p)[i] << 16)
+#define load16_f32(p, i) vload16(0, (p) + (i))
+#define load16_f16(p, i) vload_half16(0, (p) + (i))
+#define load16_bf16(p, i) as_float16(convert_uint16(vload16(0, (p) + (i))) << 16)
+
+#define store_f32(p, i, x) ((p)[i] = (x))
+#define store_f16(p, i, x) vstore_half_rte((x), (i), (p))
+#define store_bf16(p, i, x) ((p)[i] = bf16_bits(x))
+#define store16_f32(p, i, x) vstore16((x), 0, (p) + (i))
+#define store16_f16(p, i, x) vstore_half16_rte((x), 0, (p) + (i))
+#define store16_bf16(p, i, x) vstore16(bf16_bits16(x), 0, (p) + (i))
+
+// The storage of activations: f32, f16 or bf16.
+#ifndef X_TYPE
+#define X_TYPE f32
+#endif
+#define X_T JOIN(X_TYPE, _t)
+#define X_LOAD(p, i) JOIN(load_, X_TYPE)(p, i)
+#define X_LOAD16(p, i) JOIN(load16_, X_TYPE)(p, i)
+#define X_STORE(p, i, x) JOIN(store_, X_TYPE)(p, i, x)
+#define X_STORE16(p, i, x) JOIN(store16_, X_TYPE)(p, i, x)
+
+inline float sum16(float16 v) {
+  float8 a = v.lo + v.hi;
+  float4 b = a.lo + a.hi;
+  float2 c = b.lo + b.hi;
+  return c.x + c.y;
+}
+
+inline float max16(float16 v) {
+  float8 a = fmax(v.lo, v.hi);
+  float4 b = fmax(a.lo, a.hi);
+  float2 c = fmax(b.lo, b.hi);
+  return fmax(c.x, c.y);
+}
+
+// e^x in sixteen lanes by e^x = 2^n · e^r, r = x − n·ln 2 in [−½ln 2, ½ln 2], for devices whose exp is a call per lane.
+// ln 2 is split in two so that n·LN2_HIGH is exact. Taylor's seventh term leaves r^8/8! < 5.2e-9 relative. Below −87.3
+// the result is 0 instead of a subnormal, above 88.7 infinity; NaN stays NaN.
+inline float16 exp16(float16 x) {
+  const float LN2_HIGH = 0.693359375f, LN2_LOW = -2.12194440e-4f;
+  float16 n = rint(x * 1.44269504f);
+  n = fmin(fmax(n, (float16)-126.0f), (float16)127.0f);
+  float16 r = fma(n, (float16)-LN2_LOW, fma(n, (float16)-LN2_HIGH, x));
+  float16 e = fma(r, (float16)(1.0f / 5040), (float16)(1.0f / 720));
+  e = fma(e, r, (float16)(1.0f / 120));
+  e = fma(e, r, (float16)(1.0f / 24));
+  e = fma(e, r, (float16)(1.0f / 6));
+  e = fma(e, r, (float16)0.5f);
+  e = fma(e, r, (float16)1.0f);
+  e = fma(e, r, (float16)1.0f);
+  e *= as_float16((convert_int16(n) + 127) << 23);
+  e = select(e, (float16)0.0f, x < -87.3f);
+  e = select(e, (float16)INFINITY, x > 88.7f);
+  return select(e, x, isnan(x));
+}
+
+// The functions after a linear layer, in the order of `Activation`. GELU by tanh is x·sigmoid(2u): no cancellation.
+#define ACTIVATION_NONE 0
+#define ACTIVATION_RELU 1
+#define ACTIVATION_GELU 2
+#define ACTIVATION_GELU_TANH 3
+#define ACTIVATION_SILU 4
+
+inline float gelu_exact(float x) { return 0.5f * x * erfc(-0.70710678f * x); }
+
+// −2u = −2·√(2/π)·(x + 0.044715·x³)
+inline float gelu_tanh(float x) { return x / (1.0f + exp(-1.59576912f * fma(0.044715f * x * x, x, x))); }
+
+inline float silu(float x) { return x / (1.0f + exp(-x)); }
+
+inline float activate(float x, int activation) {
+  switch (activation) {
+    case ACTIVATION_RELU: return x < 0.0f ? 0.0f : x;
+    case ACTIVATION_GELU: return gelu_exact(x);
+    case ACTIVATION_GELU_TANH: return gelu_tanh(x);
+    case ACTIVATION_SILU: return silu(x);
+    default: return x;
+  }
+}
+
+inline float16 gelu_tanh16(float16 x) {
+  return x / (1.0f + exp16(-1.59576912f * fma(0.044715f * x * x, x, x)));
+}
+
+inline float16 silu16(float16 x) { return x / (1.0f + exp16(-x)); }
+
+inline float16 gelu_exact16(float16 x) { return 0.5f * x * erfc(-0.70710678f * x); }
+
+inline float16 activate16(float16 x, int activation) {
+  switch (activation) {
+    case ACTIVATION_RELU: return select(x, (float16)0.0f, x < 0.0f);
+    case ACTIVATION_GELU: return gelu_exact16(x);
+    case ACTIVATION_GELU_TANH: return gelu_tanh16(x);
+    case ACTIVATION_SILU: return silu16(x);
+    default: return x;
+  }
+}

@@ -1,0 +1,94 @@
+import FlashCL
+import FlashCLRuntime
+
+extension Linear: OpenCLOperation {
+  static func strategies(on traits: Traits) -> [Strategy<Linear>] {
+    traits.order(gpu: [group, tiled], cpu: [lanes, blocks], any: [items])
+  }
+
+  private static let file = KernelFile("linear", including: ["weights"])
+
+  private static let items = Strategy<Linear>("items") { op, launcher in
+    for part in try op.weight.parts() {
+      try op.launch("linear_items", launcher, part, global: [part.outputs, op.x.rows])
+    }
+  }
+
+  /// Slices of the inputs that a group sums side by side: 16 · 8 = 128 items.
+  private static let slices = 8
+
+  private static let group = Strategy<Linear>(
+    "group",
+    unfit: { op, traits in
+      op.phase == .decode
+        ? traits.unfit(items: 16 * slices, localBytes: 64 * slices) : "sums in decode's order"
+    }
+  ) { op, launcher in
+    for part in try op.weight.parts() {
+      try op.launch(
+        "linear_group", launcher, part, global: [tiles(part) * 16, slices, op.x.rows], local: [16, slices, 1])
+    }
+  }
+
+  private static let tiled = Strategy<Linear>(
+    "tiled",
+    unfit: { op, traits in
+      op.phase == .prefill
+        ? traits.unfit(items: 256, localBytes: 2 * 32 * 65 * 4) : "sums in prefill's order"
+    }
+  ) { op, launcher in
+    for part in try op.weight.parts() {
+      try op.launch(
+        "linear_tiled", launcher, part,
+        global: [(part.outputs + 63) / 64 * 16, (op.x.rows + 63) / 64 * 16], local: [16, 16])
+    }
+  }
+
+  private static let lanes = Strategy<Linear>(
+    "lanes", unfit: { op, _ in op.phase == .decode ? nil : "sums in decode's order" }
+  ) { op, launcher in
+    for part in try op.weight.parts() {
+      // Enough groups to keep the cores busy to the end, few enough that starting one costs nothing.
+      let span = max(1, tiles(part) / (16 * launcher.queue.device.computeUnits))
+      try op.launch(
+        "linear_lanes", launcher, part, global: [(tiles(part) + span - 1) / span], local: [1],
+        extra: [.uint(span)])
+    }
+  }
+
+  /// Sixteens of rows for which a block of weights is expanded once; PANELS in the kernel.
+  private static let panelsAtOnce = 4
+
+  private static let blocks = Strategy<Linear>(
+    "blocks", unfit: { op, _ in op.phase == .prefill ? nil : "sums in prefill's order" }
+  ) { op, launcher in
+    let count = (op.x.rows + 15) / 16
+    let panels = try launcher.queue.allocate(count * 16 * op.x.columns * 4)
+    try launcher.launch(
+      "linear_panels", in: file, op.defines(.f32), global: [(op.x.columns + 15) / 16, count],
+      [.tensor(op.x), .buffer(panels), .uint(op.x.rows), .uint(op.x.columns)])
+    for part in try op.weight.parts() {
+      try op.launch(
+        "linear_blocks", launcher, part, global: [tiles(part), (count + panelsAtOnce - 1) / panelsAtOnce],
+        local: [1, 1], x: [.buffer(panels)])
+    }
+  }
+
+  private static func tiles(_ part: TiledWeight.Part) -> Int { (part.outputs + 15) / 16 }
+
+  private func defines(_ type: ElementType) -> Defines {
+    ["W_TYPE": type.rawValue, "SLICES": "\(Self.slices)", "PANELS": "\(Self.panelsAtOnce)"]
+  }
+
+  private func launch(
+    _ kernel: String, _ launcher: Launcher, _ part: TiledWeight.Part, global: [Int], local: [Int]? = nil,
+    x operand: [Operand]? = nil, extra: [Operand] = []
+  ) throws {
+    try launcher.launch(
+      kernel, in: Self.file, defines(part.type), global: global, local: local,
+      (operand ?? [.tensor(x)]) + [
+        .buffer(part.tiles), .tensor(bias), .tensor(residual), .tensor(y), .uint(x.rows), .uint(x.columns),
+        .uint(part.outputs), .uint(weight.outputs), .uint(part.first), .int(activation.code),
+      ] + extra)
+  }
+}

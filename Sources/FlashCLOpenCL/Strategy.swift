@@ -1,0 +1,159 @@
+import FlashCL
+import FlashCLKernels
+import FlashCLRuntime
+
+/// An operation that has kernels; each host file in Operations/ makes one description conform.
+protocol OpenCLOperation: Operation, SendableMetatype {
+  /// The ways to compute it, in order of preference on this kind of device; the first that fits is taken.
+  static func strategies(on traits: Traits) -> [Strategy<Self>]
+  /// True when there is nothing to compute.
+  var isEmpty: Bool { get }
+}
+
+extension OpenCLOperation {
+  var isEmpty: Bool { !outputs.isEmpty && outputs.allSatisfy { $0.count == 0 } }
+}
+
+/// One way to compute an operation: its precondition and its launch. The name is the kernel's, less the operation's.
+struct Strategy<Description: Operation & SendableMetatype>: Sendable {
+  let name: String
+  /// Why this strategy cannot run the call; nil when it can.
+  let unfit: @Sendable (Description, Traits) -> String?
+  let launch: @Sendable (Description, Launcher) throws -> Void
+
+  init(
+    _ name: String, unfit: @escaping @Sendable (Description, Traits) -> String? = { _, _ in nil },
+    launch: @escaping @Sendable (Description, Launcher) throws -> Void
+  ) {
+    self.name = name
+    self.unfit = unfit
+    self.launch = launch
+  }
+}
+
+/// What the choice of a strategy may depend on: fixed per device, never a clock.
+struct Traits: Sendable {
+  /// An OpenCL CPU device wants one item per tile and float16 registers; everything else many small items.
+  let isCPU: Bool
+  let maxWorkGroup: Int
+  let localMemory: Int  // bytes
+
+  /// Nil when a group of `items` with `bytes` of local memory can run here.
+  func unfit(items: Int, localBytes bytes: Int = 0) -> String? {
+    if items > maxWorkGroup { return "needs work-groups of \(items), the device has \(maxWorkGroup)" }
+    if bytes > localMemory { return "needs \(bytes) B of local memory, the device has \(localMemory) B" }
+    return nil
+  }
+
+  /// Strategies for any device come after those made for this kind of device.
+  func order<O: Operation & SendableMetatype>(gpu: [Strategy<O>], cpu: [Strategy<O>], any: [Strategy<O>])
+    -> [Strategy<O>]
+  {
+    (isCPU ? cpu + any + gpu : gpu + any + cpu)
+  }
+}
+
+/// One argument of a kernel, or the few that a tensor needs.
+enum Operand {
+  /// Buffer and offset; null and 0 for nil.
+  case tensor(Tensor?)
+  /// Buffer, offset, and the strides of these axes.
+  case view(Tensor, [Int])
+  case buffer(Buffer?)
+  case ulong(Int)
+  case uint(Int)
+  case int(Int)
+  case float(Float)
+}
+
+/// Text substituted before a kernel is compiled: sizes of heads, storage types, strategy parameters.
+typealias Defines = KeyValuePairs<String, String>
+
+/// Finds, builds and launches kernels by name, on one queue.
+final class Launcher {
+  let queue: Queue
+  let traits: Traits
+  private var kernels: [String: Kernel] = [:]
+
+  init(_ queue: Queue) {
+    self.queue = queue
+    traits = Traits(
+      isCPU: queue.device.kind == .cpu, maxWorkGroup: queue.device.maxWorkGroup,
+      localMemory: queue.device.localMemory)
+  }
+
+  /// Queues kernel `file_strategy` over `global` items, rounded up to whole groups where `local` is given.
+  func launch(
+    _ name: String, in file: KernelFile, _ defines: Defines = [:], global: [Int], local: [Int]? = nil,
+    _ operands: [Operand]
+  ) throws {
+    var arguments: [Argument] = []
+    arguments.reserveCapacity(3 * operands.count)
+    for operand in operands {
+      switch operand {
+      case .tensor(nil):
+        arguments.append(.null)
+        arguments.append(.long(0))
+      case .tensor(let tensor?):
+        arguments.append(.buffer(try tensor.buffer()))
+        arguments.append(.long(Int64(tensor.offset)))
+      case .view(let tensor, let axes):
+        arguments.append(.buffer(try tensor.buffer()))
+        arguments.append(.long(Int64(tensor.offset)))
+        for axis in axes { arguments.append(.long(Int64(tensor.strides[axis]))) }
+      case .buffer(let buffer): arguments.append(buffer.map { .buffer($0) } ?? .null)
+      case .ulong(let value): arguments.append(.long(Int64(value)))
+      case .uint(let value): arguments.append(.uint(UInt32(value)))
+      case .int(let value): arguments.append(.int(Int32(value)))
+      case .float(let value): arguments.append(.float(value))
+      }
+    }
+    var rounded = global
+    if let local {
+      for axis in global.indices {
+        rounded[axis] = (global[axis] + local[axis] - 1) / local[axis] * local[axis]
+      }
+    }
+    try queue.launch(kernel(name, file, defines), global: rounded, local: local, arguments)
+  }
+
+  private func kernel(_ name: String, _ file: KernelFile, _ defines: Defines) throws -> Kernel {
+    var key = name
+    for (define, value) in defines {
+      key += " "
+      key += define
+      key += "="
+      key += value
+    }
+    if let kernel = kernels[key] { return kernel }
+    let kernel = try queue.kernel(name, in: file.source, defines: defines.map { Define($0.key, $0.value) })
+    kernels[key] = kernel
+    return kernel
+  }
+}
+
+/// The kernel files, each with what is prepended to it.
+struct KernelFile: Sendable {
+  let source: Source
+
+  /// File `name`.cl after prelude.cl and the files of `including`.
+  init(_ name: String, including: [String] = []) {
+    let files = (["prelude"] + including + [name]).map { "\($0).cl" }
+    // One text, but each file keeps its own line numbers in build logs.
+    let text = files.map { "#line 1 \"\($0)\"\n\(KernelFile.text($0))\n" }.joined()
+    source = Source(name: "\(name).cl", text: text)
+  }
+
+  /// Names of all embedded files, such as "layer_norm.cl".
+  static var names: [String] {
+    (0..<flashcl_kernel_file_count()).map { String(cString: flashcl_kernel_file_name($0)) }
+  }
+
+  private static func text(_ file: String) -> String {
+    for index in 0..<flashcl_kernel_file_count()
+    where String(cString: flashcl_kernel_file_name(index)) == file {
+      return String(cString: flashcl_kernel_file_text(index))
+    }
+    preconditionFailure("Kernels/embed.c does not list \(file)")
+  }
+}
