@@ -1,0 +1,125 @@
+/// Byte-level byte-pair encoding, the tokeniser of GPT-2, Llama 3, Qwen2 and SmolLM2.
+///
+/// A word is the UTF-8 bytes of a piece of text, spelled with one character per byte (`Ġ` is a space). Its
+/// symbols are merged pair by pair, in the order of the merge list. If the vocabulary has all 256 bytes,
+/// nothing is normalised and no added token strips spaces, `decode(encode(text, special: false), skipSpecial:
+/// false)` is `text`, byte for byte, for all valid UTF-8. A byte that has no piece (see `missingBytes`) is
+/// left out of the ids.
+public struct ByteLevelBPE: Tokenizer {
+  /// Two neighbouring pieces that become one.
+  public struct Merge: Sendable, Equatable {
+    public var left: String
+    public var right: String
+
+    public init(_ left: String, _ right: String) {
+      self.left = left
+      self.right = right
+    }
+
+    /// Reads `left right`, the form of GGUF and of merges.txt; a piece itself never holds a space.
+    public init(line: String) throws {
+      let parts = line.utf8.split(separator: UInt8(ascii: " "), omittingEmptySubsequences: false)
+      guard parts.count == 2, !parts[0].isEmpty, !parts[1].isEmpty else {
+        throw TokenizerError.badVocabulary("the merge '\(line)' is not two pieces with one space between")
+      }
+      self.init(String(Substring(parts[0])), String(Substring(parts[1])))
+    }
+  }
+
+  /// The bytes without a piece of their own: text that holds them does not survive.
+  public let missingBytes: [UInt8]
+
+  private var vocabulary: Vocabulary
+  private let pipeline: Pipeline
+  private let merges: MergeTable
+  private let byteIDs: [Int32?]
+  private let ignoreMerges: Bool
+
+  /// Makes a tokeniser of the parts that a file describes.
+  ///
+  /// - Parameters:
+  ///   - vocabulary: pieces in the byte alphabet's spelling. Added tokens may be in it or come after it.
+  ///   - merges: from the first to the last rank.
+  ///   - ignoreMerges: a word that is a piece as a whole is that piece, even if the merges would not lead
+  ///     there (Llama 3).
+  ///   - prefix: ids added before the text in special mode (BOS).
+  ///   - suffix: ids added after it (EOS).
+  ///
+  /// Throws `TokenizerError.badVocabulary` for a merge whose parts or result are no pieces, and for ids that
+  /// no piece has.
+  public init(
+    vocabulary: Vocabulary, merges: [Merge], added: [AddedToken] = [], normalizers: [Normalizer] = [],
+    preTokenizer: PreTokenizer, ignoreMerges: Bool = false, prefix: [Int32] = [], suffix: [Int32] = []
+  ) throws {
+    var table = MergeTable(minimumCapacity: merges.count)
+    for (rank, merge) in merges.enumerated() {
+      func id(_ piece: String) throws -> Int32 {
+        guard let id = vocabulary.id(of: piece) else {
+          throw TokenizerError.badVocabulary(
+            "merge \(rank), '\(merge.left) \(merge.right)', needs the piece '\(piece)', which is not there")
+        }
+        return id
+      }
+      table.insert(
+        try id(merge.left), try id(merge.right), rank: rank, into: try id(merge.left + merge.right))
+    }
+    self.merges = table
+    byteIDs = ByteAlphabet.scalars.map { vocabulary.id(of: String($0)) }
+    missingBytes = (UInt8.min...UInt8.max).filter { [byteIDs] in byteIDs[Int($0)] == nil }
+    self.ignoreMerges = ignoreMerges
+    self.vocabulary = try vocabulary.adding(added, referredTo: prefix + suffix)
+    pipeline = Pipeline(
+      added: AddedTokens(added, normalizers: normalizers), normalizers: normalizers,
+      preTokenizer: preTokenizer,
+      prefix: prefix, suffix: suffix)
+  }
+
+  public var vocabularySize: Int { vocabulary.size }
+
+  public func encode(_ text: [UInt8], special: Bool) -> [Int32] {
+    // Words repeat within a text. The table lives as long as the call, so that there is nothing to share or
+    // bound.
+    var known: [ArraySlice<Unicode.Scalar>: [Int32]] = [:]
+    return pipeline.encode(text, special: special) { word, ids in
+      if let repeated = known[word] {
+        ids += repeated
+        return
+      }
+      let encoded = encode(word: word)
+      if word.count <= 32 { known[word] = encoded }
+      ids += encoded
+    }
+  }
+
+  private func encode(word: ArraySlice<Unicode.Scalar>) -> [Int32] {
+    let bytes = String(word).utf8
+    if ignoreMerges, let id = vocabulary.id(of: ByteAlphabet.spell(bytes)) { return [id] }
+    return merges.merge(bytes.compactMap { byteIDs[Int($0)] })
+  }
+
+  public func bytes(of id: Int32, atStart: Bool) throws -> [UInt8] {
+    let piece = try vocabulary.piece(of: id)
+    if pipeline.added[id] != nil { return Array(piece.utf8) }
+    return ByteAlphabet.read(piece) ?? Array(piece.utf8)
+  }
+
+  public func piece(of id: Int32) throws -> String { try vocabulary.piece(of: id) }
+
+  public func id(ofPiece piece: String) -> Int32? { vocabulary.id(of: piece) }
+
+  public func isSpecial(_ id: Int32) -> Bool { pipeline.added[id]?.isSpecial ?? false }
+}
+
+extension Vocabulary {
+  /// The vocabulary with the added tokens in it; throws if an id that the tokeniser refers to has no piece.
+  func adding(_ tokens: [AddedToken], referredTo ids: [Int32]) throws -> Vocabulary {
+    var result = self
+    for token in tokens where result[token.id].map(ExactString.init) != ExactString(token.content) {
+      try result.set(token.content, id: token.id)
+    }
+    for id in ids where result[id] == nil {
+      throw TokenizerError.badVocabulary("the prefix or suffix names the id \(id), which has no piece")
+    }
+    return result
+  }
+}
