@@ -1,0 +1,232 @@
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
+/// A type whose arrays can stand in a .npy file.
+public protocol NumPyElement: BitwiseCopyable, Sendable {
+  /// NumPy's name of the type, little-endian.
+  static var descr: String { get }
+}
+
+extension Float: NumPyElement { public static var descr: String { "<f4" } }
+extension Double: NumPyElement { public static var descr: String { "<f8" } }
+extension Int32: NumPyElement { public static var descr: String { "<i4" } }
+extension Int64: NumPyElement { public static var descr: String { "<i8" } }
+
+// MARK: - Writing
+
+/// Writes a .npy file (version 1.0, C order) piece by piece, so that the whole array is never in memory.
+///
+/// The file appears under its name only when it is complete: until `finish` it stands under a temporary name
+/// in the same folder, and is removed if the writer goes away before.
+public final class NumPyWriter<Element: NumPyElement> {
+  private let path: String
+  private let temporary: String
+  private var descriptor: Int32
+  private var isRenamed = false
+  private let count: Int
+  private var written = 0
+
+  /// Opens the file and writes its header; the shape must be known by now.
+  ///
+  /// - Throws: `FileError` if the folder cannot be written to, or the path is something else than a file.
+  public init(_ path: String, shape: [Int], of _: Element.Type = Element.self) throws {
+    guard shape.allSatisfy({ $0 >= 0 }), let count = product(shape) else {
+      throw FileError(path, "cannot hold an array of shape \(shape)")
+    }
+    var status = stat()
+    if stat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG {
+      throw FileError(path, "cannot be written: it is there already, and is not a regular file")
+    }
+    self.path = path
+    self.count = count
+    temporary = "\(path).\(getpid()).\(UInt32.random(in: 0...(.max))).tmp"
+    descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+    guard descriptor >= 0 else { throw FileError(path, "cannot be written: \(systemError())") }
+    try Self.header(shape).withUnsafeBytes(put)
+  }
+
+  deinit {
+    if descriptor >= 0 { close(descriptor) }
+    if !isRenamed { unlink(temporary) }
+  }
+
+  /// Appends the next elements in C order: one row, several, or part of one.
+  ///
+  /// - Throws: `FileError` if they are more than the shape holds, or the disk is full.
+  public func append(_ elements: UnsafeBufferPointer<Element>) throws {
+    guard elements.count <= count - written else {
+      throw FileError(path, "the shape holds \(count) elements, got \(written + elements.count)")
+    }
+    try put(UnsafeRawBufferPointer(elements))
+    written += elements.count
+  }
+
+  public func append(_ elements: [Element]) throws {
+    try elements.withUnsafeBufferPointer(append)
+  }
+
+  /// Gives the complete file its name, replacing an older one in one step.
+  ///
+  /// - Throws: `FileError` if elements are missing.
+  public func finish() throws {
+    guard written == count else {
+      throw FileError(path, "the shape holds \(count) elements, got only \(written)")
+    }
+    // Some file systems report a full disk only here.
+    let closed = close(descriptor)
+    descriptor = -1
+    guard closed == 0, rename(temporary, path) == 0 else {
+      throw FileError(path, "cannot be written: \(systemError())")
+    }
+    isRenamed = true
+  }
+
+  private func put(_ bytes: UnsafeRawBufferPointer) throws {
+    var rest = bytes
+    while !rest.isEmpty {
+      let count = write(descriptor, rest.baseAddress, rest.count)
+      if count < 0 && errno == EINTR { continue }
+      guard count > 0 else { throw FileError(path, "cannot be written: \(systemError())") }
+      rest = UnsafeRawBufferPointer(rebasing: rest.dropFirst(count))
+    }
+  }
+
+  /// Magic, version 1.0, u16 length, a Python dictionary, padded with spaces to a multiple of 64 bytes.
+  private static func header(_ shape: [Int]) -> [UInt8] {
+    let dimensions = shape.map { "\($0)," }.joined(separator: " ")
+    let tuple = shape.count == 1 ? "(\(dimensions))" : "(\(dimensions.dropLast()))"
+    var text = "{'descr': '\(Element.descr)', 'fortran_order': False, 'shape': \(tuple), }"
+    let unpadded = 10 + text.utf8.count + 1
+    text += String(repeating: " ", count: (64 - unpadded % 64) % 64) + "\n"
+    let length = text.utf8.count
+    return [0x93] + "NUMPY".utf8 + [1, 0, UInt8(length & 0xFF), UInt8(length >> 8)] + text.utf8
+  }
+}
+
+// MARK: - Both ways, whole arrays
+
+/// A whole array as a .npy file holds it, in C order.
+public struct NumPyArray<Element: NumPyElement>: Sendable {
+  public let shape: [Int]
+  public let elements: [Element]
+
+  public init(shape: [Int], elements: [Element]) {
+    self.shape = shape
+    self.elements = elements
+  }
+
+  /// Writes the array; the file appears when it is complete.
+  ///
+  /// - Throws: `FileError`, also if the shape does not hold that many elements.
+  public func write(to path: String) throws {
+    let writer = try NumPyWriter(path, shape: shape, of: Element.self)
+    try writer.append(elements)
+    try writer.finish()
+  }
+
+  /// Reads a .npy file (versions 1 to 3, C order, little-endian) of exactly this element type.
+  ///
+  /// - Throws: `FileError` naming what the header says and what was expected.
+  public init(contentsOf path: String) throws {
+    let mapped = try MappedFile(path)
+    let (header, dataStart) = try Self.readHeader(mapped)
+    guard header.descr == Element.descr else {
+      throw FileError(
+        path, "holds elements of type \(quoted(header.descr)), expected \(quoted(Element.descr))")
+    }
+    if header.isFortran { throw FileError(path, "is in Fortran order, expected C order") }
+    let size = MemoryLayout<Element>.stride
+    let dataCount = mapped.bytes.count - dataStart
+    guard let count = product(header.shape), count <= dataCount / size, count * size == dataCount else {
+      throw FileError(
+        path, "has the shape \(header.shape) of \(size)-byte elements, but \(dataCount) bytes of data")
+    }
+    shape = header.shape
+    elements = withExtendedLifetime(mapped) {
+      [Element](unsafeUninitializedCapacity: count) { buffer, initialized in
+        let data = UnsafeRawBufferPointer(rebasing: mapped.bytes[dataStart...])
+        UnsafeMutableRawBufferPointer(buffer).copyMemory(from: data)
+        initialized = count
+      }
+    }
+  }
+
+  private static func readHeader(_ mapped: MappedFile) throws -> (NumPyHeader, dataStart: Int) {
+    let magic: [UInt8] = [0x93] + "NUMPY".utf8
+    guard mapped.starts(with: magic) else { throw FileError(mapped.path, "is not a .npy file") }
+    var reader = ByteReader(bytes: mapped.bytes, path: mapped.path, position: magic.count, subject: "header")
+    let version: UInt8 = try reader.integer()
+    _ = try reader.integer(UInt8.self)
+    guard (1...3).contains(version) else {
+      throw reader.fault("has version \(version), supported are 1 to 3")
+    }
+    let length = version == 1 ? Int(try reader.integer(UInt16.self)) : Int(try reader.integer(UInt32.self))
+    guard length <= reader.remaining else {
+      throw reader.fault("has length \(length), but the file has \(reader.remaining) bytes left")
+    }
+    let end = reader.position + length
+    let text = String(decoding: mapped.bytes[reader.position..<end], as: UTF8.self)
+    guard let header = NumPyHeader(text) else {
+      throw reader.fault("\(quoted(text)) is not a dictionary of 'descr', 'fortran_order' and 'shape'")
+    }
+    return (header, end)
+  }
+}
+
+/// The Python dictionary at the head of a .npy file.
+private struct NumPyHeader {
+  var descr = ""
+  var isFortran = false
+  var shape: [Int] = []
+
+  /// Nil unless the text is just that dictionary, keys in any order.
+  init?(_ text: String) {
+    // Commas part members and dimensions alike, so walk the tokens: quoted text, words, and punctuation.
+    var tokens = Self.tokens(text)[...]
+    var keys: Set<String> = []
+    guard tokens.popFirst() == "{" else { return nil }
+    while let key = tokens.popFirst(), key != "}" {
+      guard tokens.popFirst() == ":", keys.insert(key).inserted, let value = tokens.popFirst() else {
+        return nil
+      }
+      switch key {
+      case "'descr'": descr = value.filter { $0 != "'" }
+      case "'fortran_order'":
+        guard value == "True" || value == "False" else { return nil }
+        isFortran = value == "True"
+      case "'shape'":
+        guard value == "(" else { return nil }
+        while let dimension = tokens.popFirst(), dimension != ")" {
+          guard let dimension = Int(dimension), dimension >= 0 else { return nil }
+          shape.append(dimension)
+          if tokens.first == "," { tokens.removeFirst() }
+        }
+      default: return nil
+      }
+      if tokens.first == "," { tokens.removeFirst() }
+    }
+    guard tokens.isEmpty, keys.count == 3 else { return nil }
+  }
+
+  private static func tokens(_ text: String) -> [String] {
+    var tokens: [String] = []
+    var token = ""
+    var isQuoted = false
+    for scalar in text.unicodeScalars {
+      if scalar == "'" { isQuoted.toggle() }
+      if !isQuoted, "{}():, \n".unicodeScalars.contains(scalar) {
+        if !token.isEmpty { tokens.append(token) }
+        token = ""
+        if scalar != " " && scalar != "\n" { tokens.append(String(scalar)) }
+      } else {
+        token.unicodeScalars.append(scalar)
+      }
+    }
+    return token.isEmpty ? tokens : tokens + [token]
+  }
+}
