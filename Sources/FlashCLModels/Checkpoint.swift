@@ -1,0 +1,248 @@
+import FlashCL
+import FlashCLFiles
+
+/// A model's files seen by one architecture: its settings and tensors by name, each checked before it is used.
+///
+/// Settings and tensors have two names, transformers' (config.json, safetensors) and llama.cpp's (GGUF); an architecture
+/// states both side by side.
+public final class Checkpoint {
+  public enum Format: Sendable { case huggingFace, gguf }
+
+  public let source: ModelSource
+  public let format: Format
+  /// The architecture's name in the file: `LlamaForCausalLM`, or `llama` in GGUF.
+  public let architecture: String
+  /// Called with the share of the layers that is loaded.
+  public var progress: ((Double) -> Void)?
+  private let backend: any Backend
+  private let file: any TensorFile
+
+  public init(_ source: ModelSource, on backend: any Backend) throws {
+    self.source = source
+    self.backend = backend
+    file = source.tensors
+    switch source {
+    case .gguf(let gguf):
+      format = .gguf
+      guard let name = gguf["general.architecture"]?.string else {
+        throw ModelError("\(gguf.path): the metadata has no general.architecture")
+      }
+      architecture = name
+    case .folder(let folder):
+      format = .huggingFace
+      guard let name = folder.config["architectures"]?[0]?.string else {
+        throw ModelError("\(folder.path)/config.json: there is no architectures[0]")
+      }
+      architecture = name
+    }
+  }
+
+  public var path: String {
+    switch source {
+    case .gguf(let gguf): gguf.path
+    case .folder(let folder): folder.path
+    }
+  }
+
+  func error(_ problem: String) -> ModelError { ModelError("\(path): \(problem)") }
+}
+
+// MARK: - Settings
+
+extension Checkpoint {
+  /// A setting by its name in config.json, or in GGUF's metadata under the architecture's prefix.
+  private func setting(_ name: String, gguf: String?) -> (name: String, value: Double?, isThere: Bool) {
+    switch source {
+    case .gguf(let file):
+      let key = "\(architecture).\(gguf ?? name)"
+      return (key, file[key]?.double, file[key] != nil)
+    case .folder(let folder):
+      let value = folder.config[name]
+      return (name, value?.double, value.map { !$0.isNull } ?? false)
+    }
+  }
+
+  /// A real setting; throws where it is missing without a default, or no number.
+  func number(_ name: String, gguf: String? = nil, default fallback: Float? = nil) throws -> Float {
+    let (name, value, isThere) = setting(name, gguf: gguf)
+    if !isThere, let fallback { return fallback }
+    guard let value, value.isFinite else {
+      throw error("the setting \(name) is \(isThere ? "no number" : "missing")")
+    }
+    return Float(value)
+  }
+
+  /// A count of something: 1 or more, at most 2²⁴, so that products of two counts stay far from overflow.
+  func size(_ name: String, gguf: String? = nil, default fallback: Int? = nil) throws -> Int {
+    let (name, value, isThere) = setting(name, gguf: gguf)
+    if !isThere, let fallback { return fallback }
+    guard let value, let size = Int(exactly: value), (1...1 << 24).contains(size) else {
+      let found = value.map { "\($0)" } ?? (isThere ? "no number" : "missing")
+      throw error("the setting \(name) is \(found), expected a whole number from 1 to \(1 << 24)")
+    }
+    return size
+  }
+
+  /// Refuses a folder whose setting has another value than these; absent and null are accepted.
+  func require(_ name: String, _ values: [String]) throws {
+    guard case .folder(let folder) = source, let value = folder.config[name], !value.isNull else { return }
+    guard let text = value.string, values.contains(text) else {
+      throw error(
+        "\(name) \(value.string ?? "of another kind") is not supported; known: \(values.joined(separator: ", "))"
+      )
+    }
+  }
+
+  /// The activation that config.json names; `gguf` where the format has no setting for it.
+  func activation(_ name: String, gguf: Activation = .gelu) throws -> Activation {
+    guard case .folder(let folder) = source else { return gguf }
+    let known: [(String, Activation)] = [
+      ("gelu", .gelu), ("gelu_new", .geluTanh), ("gelu_pytorch_tanh", .geluTanh), ("relu", .relu),
+      ("silu", .silu),
+      ("swish", .silu),
+    ]
+    let text = folder.config[name]?.string ?? ""
+    guard let match = known.first(where: { $0.0 == text }) else {
+      throw error("\(name) '\(text)' is not supported; known: \(known.map(\.0).joined(separator: ", "))")
+    }
+    return match.1
+  }
+
+  /// Refuses rope scaling by name: until it is there, a scaled model would be wrong in silence.
+  public func refuseRopeScaling() throws {
+    switch source {
+    case .gguf(let file):
+      if let type = file["\(architecture).rope.scaling.type"]?.string, type != "none" {
+        throw error("rope scaling '\(type)' is not supported yet")
+      }
+      if has("rope_freqs.weight") { throw error("rope scaling by rope_freqs.weight is not supported yet") }
+    case .folder(let folder):
+      guard let scaling = folder.config["rope_scaling"], !scaling.isNull else { return }
+      let type = scaling["rope_type"]?.string ?? scaling["type"]?.string ?? "?"
+      if type != "default" { throw error("rope scaling '\(type)' is not supported yet") }
+    }
+  }
+}
+
+// MARK: - Tensors
+
+extension Checkpoint {
+  func has(_ name: String) -> Bool { file.entry(named: name) != nil }
+
+  private func name(_ hf: String, _ gguf: String?) -> String { format == .gguf ? gguf ?? hf : hf }
+
+  private func entry(_ name: String) throws -> TensorEntry {
+    guard let entry = file.entry(named: name) else { throw error("the tensor \(name) is missing") }
+    return entry
+  }
+
+  /// Rows of a table with this many columns: how a vocabulary's size is found.
+  func rows(_ hf: String, gguf: String? = nil, columns: Int) throws -> Int {
+    let entry = try entry(name(hf, gguf))
+    guard entry.shape.count == 2, entry.shape[1] == columns, entry.shape[0] > 0 else {
+      throw error("the tensor \(entry.name) is \(entry.shape), expected [rows, \(columns)]")
+    }
+    return entry.shape[0]
+  }
+
+  /// A vector of f32, whatever its storage.
+  func vector(_ hf: String, gguf: String? = nil, _ count: Int) throws -> Tensor {
+    try backend.tensor(try floats(name(hf, gguf), count), [count])
+  }
+
+  private func floats(_ name: String, _ count: Int) throws -> [Float] {
+    let entry = try entry(name)
+    guard entry.shape == [count] else {
+      throw error("the tensor \(name) is \(entry.shape), expected [\(count)]")
+    }
+    let bytes = try file.bytes(of: entry)
+    let values: [Float]
+    switch entry.type {
+    case .f32: values = (0..<count).map { bytes.loadUnaligned(fromByteOffset: 4 * $0, as: Float.self) }
+    case .f16:
+      values = (0..<count).map { Float(bytes.loadUnaligned(fromByteOffset: 2 * $0, as: Float16.self)) }
+    case .bf16:
+      values = (0..<count).map {
+        Float(bitPattern: UInt32(bytes.loadUnaligned(fromByteOffset: 2 * $0, as: UInt16.self)) << 16)
+      }
+    default: throw error("the vector \(name) is of type \(entry.typeName), expected f32, f16 or bf16")
+    }
+    guard values.allSatisfy(\.isFinite) else { throw error("the tensor \(name) holds NaN or infinity") }
+    return values
+  }
+
+  /// A weight `[outputs, inputs]`, laid out for the backend.
+  func weight(
+    _ hf: String, gguf: String? = nil, _ shape: [Int], order: WeightSource.Order = .outputsByInputs
+  ) throws -> Weight {
+    try prepare([(name(hf, gguf), shape[0])], inputs: shape[1], order: order)
+  }
+
+  /// A weight that some files leave out; nil where it is missing.
+  func optionalWeight(_ hf: String, gguf: String? = nil, _ shape: [Int]) throws -> Weight? {
+    has(name(hf, gguf)) ? try weight(hf, gguf: gguf, shape) : nil
+  }
+
+  /// Several weights with the same inputs as one, stacked by outputs; names are without `.weight`.
+  func stacked(_ parts: [(hf: String, gguf: String, outputs: Int)], inputs: Int) throws -> Weight {
+    try prepare(
+      parts.map { (name("\($0.hf).weight", "\($0.gguf).weight"), $0.outputs) }, inputs: inputs,
+      order: .outputsByInputs)
+  }
+
+  /// The biases that belong to `stacked`; nil where none of them exists, 0 for a missing one.
+  func stackedBias(_ parts: [(hf: String, gguf: String, outputs: Int)]) throws -> Tensor? {
+    let names = parts.map { (name: name("\($0.hf).bias", "\($0.gguf).bias"), outputs: $0.outputs) }
+    guard names.contains(where: { has($0.name) }) else { return nil }
+    let values = try names.flatMap {
+      has($0.name) ? try floats($0.name, $0.outputs) : [Float](repeating: 0, count: $0.outputs)
+    }
+    return try backend.tensor(values, [values.count])
+  }
+
+  private func prepare(_ parts: [(name: String, outputs: Int)], inputs: Int, order: WeightSource.Order) throws
+    -> Weight
+  {
+    var entries: [TensorEntry] = []
+    let sources = try parts.map { part in
+      let entry = try entry(part.name)
+      let expected = order == .outputsByInputs ? [part.outputs, inputs] : [inputs, part.outputs]
+      guard entry.shape == expected else {
+        throw error("the tensor \(part.name) is \(entry.shape), expected \(expected)")
+      }
+      let bytes = try file.bytes(of: entry)
+      guard let type = entry.type, type != .i32, order == .outputsByInputs || !type.isQuantised else {
+        throw error("the weight \(part.name) cannot be of type \(entry.typeName)")
+      }
+      guard isFinite(bytes, type) else { throw error("the tensor \(part.name) holds NaN or infinity") }
+      entries.append(entry)
+      return try WeightSource(
+        name: part.name, outputs: part.outputs, inputs: inputs, type: type, order: order, bytes: bytes)
+    }
+    let weight = try backend.prepare(sources)
+    for entry in entries { file.release(entry) }
+    return weight
+  }
+
+  /// True when no element, or no scale of a block, is NaN or infinite: its exponent bits are not all ones.
+  private func isFinite(_ bytes: UnsafeRawBufferPointer, _ type: ElementType) -> Bool {
+    func none<T: FixedWidthInteger>(_: T.Type, mask: T, step: Int, scales: Int = 1) -> Bool {
+      var found = false
+      for block in stride(from: 0, to: bytes.count, by: step) {
+        for scale in 0..<scales {
+          let bits = bytes.loadUnaligned(fromByteOffset: block + scale * MemoryLayout<T>.size, as: T.self)
+          found = found || bits & mask == mask
+        }
+      }
+      return !found
+    }
+    return switch type {
+    case .f32: none(UInt32.self, mask: 0x7f80_0000, step: 4)
+    case .f16: none(UInt16.self, mask: 0x7c00, step: 2)
+    case .bf16: none(UInt16.self, mask: 0x7f80, step: 2)
+    case .q8_0, .q4_0: none(UInt16.self, mask: 0x7c00, step: type.blockBytes)
+    case .q4_1: none(UInt16.self, mask: 0x7c00, step: type.blockBytes, scales: 2)
+    case .i32: true
+    }
+  }
+}

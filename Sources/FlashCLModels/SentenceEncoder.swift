@@ -1,0 +1,82 @@
+import FlashCL
+import FlashCLFiles
+import FlashCLTokenizers
+
+/// Sentences to vectors, as the sentence-transformers package computes them.
+///
+/// Reads modules.json (pooling, normalising), 1_Pooling/config.json and sentence_bert_config.json; a plain BERT folder is
+/// pooled by mean and not normalised. tokenizer.json's own padding and truncation are ignored.
+public final class SentenceEncoder {
+  public enum Pooling: String, Sendable { case mean, cls }
+
+  public let model: BERT
+  public let pooling: Pooling
+  public let normalises: Bool
+  /// Tokens after which a sentence is cut, its special tokens counted.
+  public let maxTokens: Int
+  private let tokenizer: any Tokenizer
+
+  public init(_ path: String, on backend: any Backend, progress: ((Double) -> Void)? = nil) throws {
+    let source = try ModelSource.open(path)
+    guard case .folder(let folder) = source,
+      case .encoder(let model) = try Architectures.load(source, on: backend, progress: progress)
+    else { throw ModelError("\(path): sentences need an encoder's folder, such as all-MiniLM-L6-v2") }
+    self.model = model
+    tokenizer = try TokenizerFiles.load(source)
+    var (pooling, normalises, path) = (Pooling.mean, false, "1_Pooling")
+    for module in try folder.json("modules.json")?.array ?? [] {
+      let type = module["type"]?.string ?? ""
+      switch type.split(separator: ".").last {
+      case "Transformer": break
+      case "Pooling": path = module["path"]?.string ?? path
+      case "Normalize": normalises = true
+      default: throw ModelError("\(folder.path)/modules.json: the module '\(type)' is not supported")
+      }
+    }
+    if let config = try folder.json("\(path)/config.json") {
+      let modes = (config.object ?? []).filter {
+        $0.key.string.hasPrefix("pooling_mode_") && $0.value.bool == true
+      }
+      switch modes.map(\.key.string) {
+      case ["pooling_mode_mean_tokens"]: pooling = .mean
+      case ["pooling_mode_cls_token"]: pooling = .cls
+      case let other:
+        throw ModelError(
+          "\(folder.path)/\(path)/config.json: pooling by \(other) is not supported; known: mean, cls")
+      }
+    }
+    (self.pooling, self.normalises) = (pooling, normalises)
+    let limit = try folder.json("sentence_bert_config.json")?["max_seq_length"]?.int ?? model.contextLength
+    maxTokens = min(max(limit, 2), model.contextLength)
+  }
+
+  /// One vector of `model.width` numbers for each sentence; the empty sentence has one too.
+  public func encode(_ sentences: [String]) throws -> [[Float]] {
+    guard !sentences.isEmpty else { return [] }
+    let batch = try sentences.map { sentence in
+      let ids = try tokenizer.encode(sentence, special: true)
+      // The end mark stays, as if the text itself were shorter.
+      return ids.count <= maxTokens ? ids : Array(ids[..<(maxTokens - 1)]) + ids.suffix(1)
+    }
+    let longest = batch.map(\.count).max() ?? 0
+    let hidden = try model.backend.floats(model.hidden(batch))
+    return batch.enumerated().map { index, ids in
+      let begin = index * longest * model.width
+      return pool(hidden[begin..<begin + ids.count * model.width])
+    }
+  }
+
+  private func pool(_ hidden: ArraySlice<Float>) -> [Float] {
+    let width = model.width
+    var vector = [Double](repeating: 0, count: width)
+    let rows = pooling == .mean ? hidden.count / width : 1
+    for (index, value) in hidden.prefix(rows * width).enumerated() { vector[index % width] += Double(value) }
+    for index in vector.indices { vector[index] /= Double(rows) }
+    if normalises {
+      // 1e-12 keeps the zero vector, as torch's normalize does.
+      let length = max(vector.reduce(0) { $0 + $1 * $1 }.squareRoot(), 1e-12)
+      for index in vector.indices { vector[index] /= length }
+    }
+    return vector.map { Float($0) }
+  }
+}

@@ -1,0 +1,111 @@
+import FlashCL
+import FlashCLFiles
+import FlashCLModels
+import FlashCLTokenizers
+import Foundation
+import Testing
+
+/// Broken models: each is refused in one line that names the file and what is wrong with it.
+@Suite struct BadModelTests {
+  /// A copy of a tiny model in a folder of its own, changed before it is loaded.
+  private func load(_ name: String = "llama-tied", changing change: (URL) throws -> Void) throws {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("bad-model-\(UUID().uuidString)")
+    try FileManager.default.copyItem(at: URL(fileURLWithPath: Fixtures.path(name)), to: folder)
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try change(folder)
+    _ = try Architectures.load(ModelSource.open(folder.path), on: Place.cpu.backend())
+  }
+
+  private func replace(_ old: String, _ new: String, in file: URL) throws {
+    let text = try String(contentsOf: file, encoding: .utf8)
+    #expect(text.contains(old))
+    try text.replacing(old, with: new).write(to: file, atomically: true, encoding: .utf8)
+  }
+
+  /// What loading says after `old` became `new` in config.json.
+  private func refusal(_ old: String, _ new: String, model: String = "llama-tied") -> String {
+    do {
+      try load(model) { try replace(old, new, in: $0.appendingPathComponent("config.json")) }
+      return "nothing"
+    } catch { return "\(error)" }
+  }
+
+  @Test func unknownArchitecture() {
+    let text = refusal("LlamaForCausalLM", "MambaForCausalLM")
+    #expect(text.contains("'MambaForCausalLM' is not supported") && text.contains("LlamaForCausalLM"))
+  }
+
+  @Test func settings() {
+    #expect(refusal("\"num_hidden_layers\": 3", "\"num_hidden_layers\": 0").contains("num_hidden_layers is 0"))
+    #expect(refusal("\"num_hidden_layers\": 3", "\"num_hidden_layers\": \"3\"").contains("no number"))
+    #expect(refusal("\"num_hidden_layers\": 3", "\"num_hidden_layers\": 4").contains("model.layers.3"))
+    #expect(refusal("\"hidden_size\": 48", "\"hidden_sizes\": 48").contains("hidden_size is missing"))
+    #expect(refusal("\"hidden_size\": 48", "\"hidden_size\": 1e30").contains("hidden_size is 1e+30"))
+    #expect(refusal("\"hidden_size\": 48", "\"hidden_size\": 40").contains("expected [rows, 40]"))
+    #expect(refusal("\"num_key_value_heads\": 2", "\"num_key_value_heads\": 4").contains("no multiple"))
+    #expect(refusal("\"hidden_act\": \"silu\"", "\"hidden_act\": \"mish\"").contains("mish"))
+    #expect(
+      refusal("\"rope_scaling\": null", "\"rope_scaling\": {\"rope_type\": \"yarn\"}").contains(
+        "rope scaling 'yarn' is not supported yet"))
+    #expect(refusal("\"gelu_new\"", "\"quick_gelu\"", model: "gpt2").contains("quick_gelu"))
+  }
+
+  @Test func weightsThatAreNoNumbers() throws {
+    // The last tensor's last element becomes NaN.
+    let error = #expect(throws: ModelError.self) {
+      try load { folder in
+        let file = folder.appendingPathComponent("model.safetensors")
+        var bytes = try Data(contentsOf: file)
+        bytes.replaceSubrange(bytes.count - 4..<bytes.count, with: [0, 0, 0xc0, 0x7f])
+        try bytes.write(to: file)
+      }
+    }
+    #expect(error?.description.contains("holds NaN or infinity") == true)
+  }
+
+  @Test func truncatedWeights() {
+    #expect(throws: FileError.self) {
+      try load { folder in
+        let file = folder.appendingPathComponent("model.safetensors")
+        let bytes = try Data(contentsOf: file)
+        try bytes.prefix(bytes.count - 100).write(to: file)
+      }
+    }
+  }
+
+  @Test func missingFiles() {
+    #expect(throws: FileError.self) {
+      try load { try FileManager.default.removeItem(at: $0.appendingPathComponent("config.json")) }
+    }
+    #expect(throws: FileError.self) {
+      try load { try FileManager.default.removeItem(at: $0.appendingPathComponent("model.safetensors")) }
+    }
+    #expect(throws: FileError.self) { try ModelSource.open("/nonexistent/model.gguf") }
+  }
+
+  /// Text is what needs a tokenizer; tokens do not.
+  @Test func aFolderWithoutATokenizer() throws {
+    let source = try ModelSource.open(Fixtures.path("llama-tied"))
+    let error = #expect(throws: ModelError.self) { try TokenizerFiles.load(source) }
+    #expect(error?.description.contains("no tokenizer.json and no vocab.txt") == true)
+  }
+
+  @Test func samplingOptions() throws {
+    let model = try LanguageModel(Fixtures.path("llama-tied"), on: Place.cpu.backend())
+    func options(_ change: (inout GenerationOptions) -> Void) -> GenerationOptions {
+      var options = GenerationOptions()
+      change(&options)
+      return options
+    }
+    #expect(throws: ModelError("the prompt is empty; leave it out to generate from nothing")) {
+      try model.promptTokens("")
+    }
+    for bad in [
+      options { $0.maxTokens = 0 }, options { $0.sampling.temperature = -1 }, options { $0.sampling.topP = 2 },
+      options { $0.sampling.topK = 0 }, options { $0.sampling.minP = -0.5 },
+      options { $0.sampling.temperature = .nan }, options { $0.sampling.repetitionPenalty = 0 },
+    ] {
+      #expect(throws: ModelError.self) { try Generation(model, [1], bad) }
+    }
+  }
+}

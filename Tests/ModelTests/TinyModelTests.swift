@@ -1,0 +1,124 @@
+import FlashCL
+import FlashCLFiles
+import FlashCLModels
+import Testing
+
+/// Tiny random models against the logits that `transformers` computed for them (Fixtures/make_models.py).
+@Suite struct TinyModelTests {
+  static let decoders = [
+    "llama-tied", "llama-untied", "gpt2", "llama-gguf/model.gguf", "llama-quantised/model.gguf",
+    "gpt2-gguf/model.gguf",
+  ]
+
+  private func folder(_ name: String) -> String { String(name.split(separator: "/")[0]) }
+
+  @Test(arguments: decoders, Place.available)
+  func logitsAreThoseOfTransformers(name: String, place: Place) throws {
+    let ids = try Fixtures.integers("\(folder(name))/tokens.npy").elements
+    let truth = try Fixtures.floats("\(folder(name))/logits.npy")
+    let decoder = try loadDecoder(Fixtures.path(name), on: place.backend())
+    let logits = try Sequence(decoder, capacity: ids.count).allLogits(ids)
+    #expect(distance(logits, truth.elements) <= 1e-4)
+  }
+
+  @Test(arguments: decoders, Place.available)
+  func prefillEqualsDecodeTokenByToken(name: String, place: Place) throws {
+    let ids = try Fixtures.integers("\(folder(name))/tokens.npy").elements
+    let truth = try Fixtures.floats("\(folder(name))/logits.npy").elements
+    let decoder = try loadDecoder(Fixtures.path(name), on: place.backend())
+    let sequence = try Sequence(decoder, capacity: ids.count)
+    var logits: [Float] = []
+    for id in ids { logits += try decoder.backend.floats(sequence.decode(id)) }
+    #expect(distance(logits, truth) <= 1e-4)
+    #expect(try distance(Sequence(decoder, capacity: ids.count).allLogits(ids), logits) <= 1e-4)
+  }
+
+  /// A prompt in two pieces, as a second question to the same cache.
+  @Test(arguments: Place.available)
+  func aPromptMayComeInPieces(place: Place) throws {
+    let ids = try Fixtures.integers("llama-tied/tokens.npy").elements
+    let truth = try Fixtures.floats("llama-tied/logits.npy").elements
+    let decoder = try loadDecoder(Fixtures.path("llama-tied"), on: place.backend())
+    let sequence = try Sequence(decoder, capacity: ids.count)
+    let logits = try sequence.allLogits(Array(ids[..<17])) + sequence.allLogits(Array(ids[17...]))
+    #expect(distance(logits, truth) <= 1e-4)
+  }
+
+  @Test(arguments: ["llama-tied", "gpt2"], Place.available)
+  func everyLayerIsThatOfTransformers(name: String, place: Place) throws {
+    let ids = try Fixtures.integers("\(name)/tokens.npy").elements
+    let truth = try Fixtures.floats("\(name)/layers.npy")
+    let decoder = try loadDecoder(Fixtures.path(name), on: place.backend())
+    var layers: [Float] = []
+    _ = try Sequence(decoder, capacity: ids.count).hidden(ids, phase: .prefill) { _, hidden in
+      layers += try decoder.backend.floats(hidden)
+    }
+    #expect(layers.count == truth.elements.count)
+    #expect(distance(layers, truth.elements) <= 1e-4)
+  }
+
+  @Test(arguments: Place.available)
+  func causality(place: Place) throws {
+    // What a token gives must not change when another follows.
+    let ids = try Fixtures.integers("llama-tied/tokens.npy").elements
+    let decoder = try loadDecoder(Fixtures.path("llama-tied"), on: place.backend())
+    let short = try Sequence(decoder, capacity: 8).allLogits(Array(ids[..<4]))
+    let long = try Sequence(decoder, capacity: 8).allLogits(Array(ids[..<5]))
+    #expect(Array(long[..<short.count]) == short)
+  }
+
+  @Test(arguments: Place.available)
+  func bertIsThatOfTransformers(place: Place) throws {
+    let ids = try Fixtures.integers("bert/tokens.npy").elements
+    let backend = try place.backend()
+    let model = try loadEncoder("bert", on: backend)
+    let logits = try backend.floats(model.maskedTokenLogits(model.hidden([ids])))
+    #expect(try distance(logits, Fixtures.floats("bert/logits.npy").elements) <= 1e-4)
+  }
+
+  @Test(arguments: Place.available)
+  func paddingChangesNothing(place: Place) throws {
+    let batch = try Fixtures.integers("bert-padded/batch.npy")
+    let lengths = try Fixtures.integers("bert-padded/lengths.npy").elements.map { Int($0) }
+    let longest = batch.shape[1]
+    let sentences = lengths.enumerated().map { Array(batch.elements[$0 * longest..<$0 * longest + $1]) }
+    let backend = try place.backend()
+    let model = try loadEncoder("bert", on: backend)
+    let hidden = try backend.floats(model.hidden(sentences))
+    let real = lengths.enumerated().flatMap { index, length in
+      hidden[index * longest * model.width..<(index * longest + length) * model.width]
+    }
+    #expect(try distance(real, Fixtures.floats("bert-padded/hidden.npy").elements) <= 1e-4)
+    // The same sentence alone: the truth needs no padding.
+    let alone = try backend.floats(model.hidden([sentences[0]]))
+    #expect(distance(alone, real[..<alone.count]) <= 1e-5)
+  }
+
+  private func loadEncoder(_ name: String, on backend: any Backend) throws -> BERT {
+    guard
+      case .encoder(let model) = try Architectures.load(ModelSource.open(Fixtures.path(name)), on: backend)
+    else {
+      throw ModelError("\(name) is no encoder")
+    }
+    return model
+  }
+
+  // MARK: What is refused
+
+  @Test func whatDoesNotFitIsRefused() throws {
+    let decoder = try loadDecoder(Fixtures.path("gpt2"), on: Place.cpu.backend())
+    #expect(throws: ModelError("65 tokens do not fit in the model's context of 64")) {
+      try Sequence(decoder, capacity: 65)
+    }
+    let sequence = try Sequence(decoder, capacity: 4)
+    #expect(throws: ModelError("token id 131 is outside the model's vocabulary of 131")) {
+      try sequence.decode(131)
+    }
+    #expect(throws: ModelError("token id -1 is outside the model's vocabulary of 131")) {
+      try sequence.decode(-1)
+    }
+    #expect(throws: ModelError("5 tokens do not fit in the 4 that the sequence has room for")) {
+      try sequence.hidden([1, 2, 3, 4, 5], phase: .prefill)
+    }
+  }
+}
