@@ -12,6 +12,9 @@ FILE_TEXT(attention) = {
 FILE_TEXT(cache_append) = {
 #embed "cache_append.cl" suffix(, )
   0};
+FILE_TEXT(ceilings) = {
+#embed "ceilings.cl" suffix(, )
+  0};
 FILE_TEXT(embedding) = {
 #embed "embedding.cl" suffix(, )
   0};
@@ -55,6 +58,7 @@ static const struct {
   {"argmax.cl", argmax},
   {"attention.cl", attention},
   {"cache_append.cl", cache_append},
+  {"ceilings.cl", ceilings},
   {"embedding.cl", embedding},
   {"gelu.cl", gelu},
   {"layer_norm.cl", layer_norm},

@@ -30,15 +30,15 @@ __kernel void layer_norm_rows(__global const X_T *x, ulong x_offset, __global co
   gain += gain_offset;
   if (bias) bias += bias_offset;
 
-  float mean = 0.0f;
-  for (uint i = 0; i < columns; ++i) mean += S_LOAD(i);
-  mean /= columns;
-  float variance = 0.0f;
+  float2 total = 0.0f;
+  for (uint i = 0; i < columns; ++i) total = add_kept(total, S_LOAD(i));
+  float mean = total.x / columns;
+  float2 variance = 0.0f;
   for (uint i = 0; i < columns; ++i) {
     float d = S_LOAD(i) - mean;
-    variance = fma(d, d, variance);
+    variance = add_kept(variance, d * d);
   }
-  float scale = 1.0f / sqrt(variance / columns + epsilon);
+  float scale = 1.0f / sqrt(variance.x / columns + epsilon);
   for (uint i = 0; i < columns; ++i) {
     float s = S_LOAD(i);
     X_STORE(y, i, fma((s - mean) * scale, gain[i], bias ? bias[i] : 0.0f));

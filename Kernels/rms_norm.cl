@@ -30,12 +30,12 @@ __kernel void rms_norm_rows(__global const X_T *x, ulong x_offset, __global cons
   y += y_offset + row * columns;
   gain += gain_offset;
 
-  float squares = 0.0f;
+  float2 squares = 0.0f;
   for (uint i = 0; i < columns; ++i) {
     float s = S_LOAD(i);
-    squares = fma(s, s, squares);
+    squares = add_kept(squares, s * s);
   }
-  float scale = 1.0f / sqrt(squares / columns + epsilon);
+  float scale = 1.0f / sqrt(squares.x / columns + epsilon);
   for (uint i = 0; i < columns; ++i) {
     float s = S_LOAD(i);
     X_STORE(y, i, s * scale * gain[i]);

@@ -29,9 +29,9 @@ __kernel void softmax_rows(__global const X_T *x, ulong x_offset, __global X_T *
     greatest = fmax(greatest, v);
   }
   bool empty = greatest == -INFINITY && !has_nan;
-  float total = 0.0f;
-  for (uint i = 0; i < columns && !empty; ++i) total += exp(X_LOAD(x, i) - greatest);
-  float scale = empty ? 0.0f : 1.0f / total;
+  float2 total = 0.0f;
+  for (uint i = 0; i < columns && !empty; ++i) total = add_kept(total, exp(X_LOAD(x, i) - greatest));
+  float scale = empty ? 0.0f : 1.0f / total.x;
   for (uint i = 0; i < columns; ++i) X_STORE(y, i, empty ? 0.0f : exp(X_LOAD(x, i) - greatest) * scale);
 }
 

@@ -2,7 +2,7 @@ import FlashCL
 import FlashCLRuntime
 
 /// The backend of OpenCL devices: each operation queues one or a few kernels and returns at once.
-public final class OpenCLBackend: Backend {
+public final class OpenCLBackend: Backend, DeviceTimed {
   public let queue: Queue
   let launcher: Launcher
   /// The most bytes of one part of a weight, where the device would allow more; tests make it small.
@@ -13,6 +13,9 @@ public final class OpenCLBackend: Backend {
     queue = try Queue(device, profiling: profiling)
     launcher = Launcher(queue)
   }
+
+  /// Names of all kernels that were launched so far.
+  public var launchedKernels: Set<String> { launcher.launched }
 
   public var deviceName: String { queue.device.description }
   public var peakBytes: Int? { queue.peakBytes }

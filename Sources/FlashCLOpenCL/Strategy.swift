@@ -74,6 +74,8 @@ final class Launcher {
   let queue: Queue
   let traits: Traits
   private var kernels: [String: Kernel] = [:]
+  /// Names of all kernels that were launched.
+  var launched: Set<String> { Set(kernels.values.map(\.name)) }
 
   init(_ queue: Queue) {
     self.queue = queue

@@ -1,9 +1,11 @@
+import CCLBlast
 import FlashCL
 import FlashCLRuntime
 
 extension Linear: OpenCLOperation {
   static func strategies(on traits: Traits) -> [Strategy<Linear>] {
-    traits.order(gpu: [group, tiled], cpu: [lanes, blocks], any: [items])
+    // The library's product comes last: nobody's default, because its order of summation may change with the size.
+    traits.order(gpu: [group, tiled], cpu: [lanes, blocks], any: [items]) + [clblast]
   }
 
   private static let file = KernelFile("linear", including: ["weights"])
@@ -71,6 +73,40 @@ extension Linear: OpenCLOperation {
       try op.launch(
         "linear_blocks", launcher, part, global: [tiles(part), (count + panelsAtOnce - 1) / panelsAtOnce],
         local: [1, 1], x: [.buffer(panels)])
+    }
+  }
+
+  private static let clblast = Strategy<Linear>(
+    "clblast",
+    unfit: { op, _ in
+      if op.phase != .prefill { return "sums in prefill's order" }
+      if op.weight.type.isQuantised { return "made for plain weights" }
+      return fcl_clblast_available() ? nil : "libclblast.so.1 is not installed"
+    }
+  ) { op, launcher in
+    let (rows, inputs) = (op.x.rows, op.x.columns)
+    for part in try op.weight.parts() {
+      let plain = try launcher.queue.allocate(4 * part.outputs * inputs)
+      let product = try launcher.queue.allocate(4 * rows * part.outputs)
+      try launcher.launch(
+        "linear_unpack", in: file, op.defines(part.type), global: [inputs, part.outputs],
+        [.buffer(part.tiles), .buffer(plain), .uint(inputs), .uint(part.outputs)])
+      let x = try op.x.buffer()
+      let status = launcher.queue.withRawQueue { raw in
+        var queue: OpaquePointer? = raw
+        return fcl_CLBlastSgemm(
+          CLBlastLayoutRowMajor, CLBlastTransposeNo, CLBlastTransposeYes, rows, part.outputs, inputs, 1, x.raw,
+          op.x.offset, inputs, plain.raw, 0, inputs, 0, product.raw, 0, part.outputs, &queue, nil)
+      }
+      guard status == CLBlastSuccess else {
+        throw FlashCLError.unsupported("linear by clblast: the library answered with status \(status.rawValue)")
+      }
+      try launcher.launch(
+        "linear_epilogue", in: file, op.defines(part.type), global: [part.outputs, rows],
+        [
+          .buffer(product), .tensor(op.bias), .tensor(op.residual), .tensor(op.y), .uint(rows), .uint(part.outputs),
+          .uint(op.weight.outputs), .uint(part.first), .int(op.activation.code),
+        ])
     }
   }
 

@@ -1,0 +1,73 @@
+import FlashCLRuntime
+
+/// What a device can do at most, as two simple kernels measure it.
+public struct Ceilings: Sendable {
+  /// Bytes read and written by a copy, in 10⁹ a second.
+  public let copyGBs: Double
+  /// f32 arithmetic, two operations for each multiply-add, in 10⁹ a second.
+  public let gflops: Double
+}
+
+extension OpenCLBackend {
+  /// Measures the device's memory and arithmetic, each the best of several runs: a ceiling is what was once reached.
+  public func measureCeilings() throws -> Ceilings {
+    Ceilings(copyGBs: try copyRate() * 1e-9, gflops: try multiplyAddRate() * 1e-9)
+  }
+
+  private static let file = KernelFile("ceilings")
+
+  /// A CPU device wants one item per group and its widest registers, a GPU many small items.
+  private var shape: (vector: Int, local: Int, items: Int) {
+    let units = queue.device.computeUnits
+    return launcher.traits.isCPU ? (16, 1, 4 * units) : (4, 64, 2048 * units)
+  }
+
+  private var defines: Defines { ["VECTOR": "float\(shape.vector)"] }
+
+  /// Bytes per second.
+  private func copyRate() throws -> Double {
+    // Twice 128 MiB passes any cache, and an eighth of the memory is not missed.
+    let device = queue.device
+    let wanted = min(128 << 20, device.maxAllocation, device.globalMemory / 8)
+    let vectorBytes = 4 * shape.vector
+    let rounds = max(1, wanted / (vectorBytes * shape.items))
+    let bytes = vectorBytes * shape.items * rounds
+    let (x, y) = (try queue.allocate(bytes), try queue.allocate(bytes))
+    try queue.fill(x)
+    try queue.fill(y)
+    let (first, step) = launcher.traits.isCPU ? (rounds, 1) : (1, shape.items)
+    let seconds = try best {
+      try launcher.launch(
+        "ceilings_copy", in: Self.file, defines, global: [shape.items], local: [shape.local],
+        [.buffer(x), .buffer(y), .ulong(first), .ulong(step), .ulong(rounds)])
+    }
+    return 2 * Double(bytes) / seconds
+  }
+
+  /// Operations per second.
+  private func multiplyAddRate() throws -> Double {
+    let (chains, rounds) = (12, launcher.traits.isCPU ? 1 << 20 : 1 << 12)
+    let y = try queue.allocate(4 * shape.vector * shape.items)
+    let seconds = try best {
+      // b < 1: the chains stay finite, and far from the slow subnormal numbers.
+      try launcher.launch(
+        "ceilings_multiply_add", in: Self.file, defines, global: [shape.items], local: [shape.local],
+        [.buffer(y), .float(0.999), .float(0.5), .ulong(rounds)])
+    }
+    return 2 * Double(chains * shape.vector * shape.items * rounds) / seconds
+  }
+
+  private func best(_ launch: () throws -> Void) throws -> Double {
+    let clock = ContinuousClock()
+    try launch()  // compiles
+    try queue.finish()
+    var best = Double.infinity
+    for _ in 0..<7 {
+      let start = clock.now
+      try launch()
+      try queue.finish()
+      best = min(best, (clock.now - start) / .seconds(1))
+    }
+    return best
+  }
+}
