@@ -28,18 +28,21 @@ var targets: [Target] = [
   .target(name: "FlashCLModels", dependencies: ["FlashCL", "FlashCLFiles", "FlashCLTokenizers"]),
 ]
 
-// MARK: - Tests that need nothing
+// MARK: - Unit test bundles
 
-func tests(_ name: String, _ dependencies: [Target.Dependency], path: String? = nil) -> Target {
-  .testTarget(name: name, dependencies: dependencies, path: path, exclude: ["Fixtures"])
-}
+/// Model tests run on the reference, and on OpenCL where it is there.
+let modelTests = Target.testTarget(
+  name: "ModelTests", dependencies: ["FlashCLModels", "FlashCLReference"], exclude: ["Fixtures"])
 
 targets += [
-  tests("FlashCLReferenceTests", ["FlashCLReference"]),
-  tests("FlashCLCasesTests", ["FlashCLCases"]),
-  tests("FlashCLFilesTests", ["FlashCLFiles"]),
-  tests("FlashCLTokenizersTests", ["FlashCLTokenizers"]),
+  .testTarget(name: "FlashCLReferenceTests", dependencies: ["FlashCLReference"], exclude: ["Fixtures"]),
+  .testTarget(name: "FlashCLCasesTests", dependencies: ["FlashCLCases"]),
+  .testTarget(name: "FlashCLFilesTests", dependencies: ["FlashCLFiles"], exclude: ["Fixtures"]),
+  .testTarget(name: "FlashCLTokenizersTests", dependencies: ["FlashCLTokenizers"], exclude: ["Fixtures"]),
+  modelTests,
 ]
+
+// MARK: - What needs OpenCL
 
 if hasOpenCL {
   products += [
@@ -60,7 +63,11 @@ if hasOpenCL {
         "FlashCLRuntime", "FlashCLOpenCL",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
+    .testTarget(name: "FlashCLRuntimeTests", dependencies: ["FlashCLRuntime", "CCLBlast"]),
+    .testTarget(name: "FlashCLOpenCLTests", dependencies: ["FlashCLOpenCL", "FlashCLCases"]),
+    .testTarget(name: "CommandTests", dependencies: ["flashcl"]),
   ]
+  modelTests.dependencies += ["FlashCLOpenCL", "FlashCLRuntime"]
 }
 
 let package = Package(
