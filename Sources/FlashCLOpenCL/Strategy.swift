@@ -31,6 +31,9 @@ struct Strategy<Description: Operation & SendableMetatype>: Sendable {
   }
 }
 
+/// Items of a group that works on one row together; LANES in the kernels.
+let rowLanes = 64
+
 /// What the choice of a strategy may depend on: fixed per device, never a clock.
 struct Traits: Sendable {
   /// An OpenCL CPU device wants one item per tile and float16 registers; everything else many small items.

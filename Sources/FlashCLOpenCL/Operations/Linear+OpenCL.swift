@@ -128,3 +128,16 @@ extension Linear: OpenCLOperation {
       ] + extra)
   }
 }
+
+extension Activation {
+  /// ACTIVATION_… in Kernels/prelude.cl.
+  var code: Int {
+    switch self {
+    case .none: 0
+    case .relu: 1
+    case .gelu: 2
+    case .geluTanh: 3
+    case .silu: 4
+    }
+  }
+}

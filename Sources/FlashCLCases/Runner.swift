@@ -1,0 +1,211 @@
+import FlashCL
+import FlashCLReference
+
+/// What went wrong outside of any case.
+public enum CaseError: Error, CustomStringConvertible {
+  /// A filter that is neither a name nor a regular expression, or that matches nothing.
+  case badFilter(String)
+  /// A table that breaks the rules of this module.
+  case badCase(String)
+
+  public var description: String {
+    switch self {
+    case .badFilter(let text): text
+    case .badCase(let text): text
+    }
+  }
+}
+
+/// What became of one case under one strategy.
+public struct CaseResult: Codable, Sendable {
+  public enum Outcome: String, Codable, Sendable { case passed, failed, unsupported }
+  public let `case`: String
+  public let operation: String
+  public let strategy: String
+  public let type: ElementType
+  public let outcome: Outcome
+  public var reason: String?
+  /// Error and bound of the element that used most of its bound; nil where there is none that is finite.
+  public var error: Double?
+  public var tolerance: Double?
+  /// Of a failure, the five worst elements.
+  public var worst: [Deviation] = []
+
+  /// The command that repeats the case.
+  public var command: String { "flashcl check '\(`case`)'" }
+
+  private enum CodingKeys: String, CodingKey {
+    case `case`, operation, strategy, type, outcome, reason, error, tolerance
+  }
+}
+
+/// Which element types have a case that some strategy can run.
+public struct Coverage: Codable, Sendable {
+  public let operation: String
+  public let strategy: String
+  /// How many cases of each type the strategy can run.
+  public var cases: [String: Int]
+}
+
+/// Runs cases on one backend and judges them by the reference.
+public struct Runner {
+  public let backend: any Backend
+  public let cases: [Case]
+
+  /// `cases` nil takes every table's cases of this purpose.
+  public init(_ backend: any Backend, purpose: Case.Purpose = .check, cases: [Case]? = nil) {
+    self.backend = backend
+    self.cases = cases ?? Case.all.filter { $0.purpose == purpose }
+  }
+
+  // MARK: - Selection
+
+  /// The cases and strategies that `filter` means: a name exactly (with or without its strategy), else a
+  /// regular expression that is searched for in the names; nil means all. Throws where nothing matches.
+  public func select(_ filter: String? = nil) throws -> [(case: Case, strategies: [String])] {
+    var names: [String: [String]] = [:]  // every strategy of an operation is listed for each of its cases
+    func strategies(_ item: Case) throws -> [String] {
+      if let known = names[item.operation] { return known }
+      let list: [String]
+      do {
+        let trial = try item.build(Workbench(backend, seed: item.seed))
+        list = try backend.strategies(for: trial.operation).map(\.name)
+        names[item.operation] = list
+      } catch FlashCLError.unsupported {
+        list = ["none"]  // `check` says why
+      }
+      return list
+    }
+    guard let filter else { return try cases.map { ($0, try strategies($0)) } }
+    if let exact = cases.first(where: { $0.name() == filter }) { return [(exact, try strategies(exact))] }
+    let bare = filter.replacing(#/\(strategy=[^,]*,/#, with: "(")
+    if let exact = cases.first(where: { $0.name() == bare }) {
+      let strategies = try strategies(exact).filter { exact.name(strategy: $0) == filter }
+      if !strategies.isEmpty { return [(exact, strategies)] }
+    }
+    let expression: Regex<AnyRegexOutput>
+    do { expression = try Regex(filter) } catch {
+      throw CaseError.badFilter("'\(filter)' names no case and is no regular expression: \(error)")
+    }
+    let selected = try cases.map { item in
+      (item, try strategies(item).filter { item.name(strategy: $0).contains(expression) })
+    }.filter { !$0.1.isEmpty }
+    guard !selected.isEmpty else { throw CaseError.badFilter("no case matches '\(filter)'") }
+    return selected
+  }
+
+  /// The names that `filter` means.
+  public func list(_ filter: String? = nil) throws -> [String] {
+    try select(filter).flatMap { item, strategies in strategies.map { item.name(strategy: $0) } }
+  }
+
+  /// What each strategy can run, counted by type; a strategy that no case reaches has an empty count.
+  public func coverage() throws -> [Coverage] {
+    var rows: [Coverage] = []
+    for item in cases {
+      guard let trial = try? item.build(Workbench(backend, seed: item.seed)) else { continue }
+      for report in try backend.strategies(for: trial.operation) {
+        let row = rows.firstIndex { $0.operation == item.operation && $0.strategy == report.name }
+        if row == nil { rows.append(Coverage(operation: item.operation, strategy: report.name, cases: [:])) }
+        if report.unsupported == nil {
+          rows[row ?? rows.count - 1].cases[item.type.rawValue, default: 0] += 1
+        }
+      }
+    }
+    return rows
+  }
+
+  // MARK: - Checking
+
+  /// Runs what `filter` means and calls `report` after each case and strategy.
+  @discardableResult
+  public func check(_ filter: String? = nil, report: (CaseResult) throws -> Void = { _ in }) throws
+    -> [CaseResult]
+  {
+    var results: [CaseResult] = []
+    for (item, strategies) in try select(filter) {
+      let judge = Judge(item)
+      for strategy in strategies {
+        results.append(check(item, strategy, judge))
+        try report(results[results.count - 1])
+      }
+    }
+    return results
+  }
+
+  /// Runs one case under one strategy.
+  public func check(_ item: Case, strategy: String) -> CaseResult { check(item, strategy, Judge(item)) }
+
+  private func check(_ item: Case, _ strategy: String, _ judge: Judge) -> CaseResult {
+    func result(_ outcome: CaseResult.Outcome, _ reason: String? = nil) -> CaseResult {
+      CaseResult(
+        case: item.name(strategy: strategy), operation: item.operation, strategy: strategy, type: item.type,
+        outcome: outcome, reason: reason)
+    }
+    do {
+      let bench = Workbench(backend, seed: item.seed)
+      let trial = try item.build(bench)
+      if let reason = try backend.strategies(for: trial.operation).first(where: { $0.name == strategy })?
+        .unsupported
+      {
+        return result(.unsupported, reason)
+      }
+      try backend.run(trial.operation, strategy: strategy)
+      if let witness = trial.witness { try backend.run(witness) }
+      return try judge.judge(trial, bench, result)
+    } catch FlashCLError.unsupported(let reason) {
+      return result(.unsupported, reason)
+    } catch {
+      return result(.failed, "\(error)")
+    }
+  }
+}
+
+/// The truth of one case, computed when first needed and shared by all strategies.
+private final class Judge {
+  private let item: Case
+  private lazy var expectations = Result { try Judge.expect(item) }
+
+  init(_ item: Case) { self.item = item }
+
+  private static func expect(_ item: Case) throws -> [Expectation] {
+    let backend = ReferenceBackend()
+    let trial = try item.build(Workbench(backend, seed: item.seed))
+    if trial.witness != nil { try backend.run(trial.operation) }
+    guard let judged = trial.judged as? any ReferenceOperation else {
+      throw CaseError.badCase("\(item.operation) has no reference")
+    }
+    let (truth, magnitude) = (try judged.truth(), try judged.magnitude())
+    return try judged.outputs.indices.map { i in
+      let tolerance = item.tolerances[min(i, item.tolerances.count - 1)]
+      let bounds = try tolerance.bounds(
+        truth: truth[i], magnitude: magnitude[i], naive: { try judged.naive()[i] },
+        columns: judged.outputs[i].columns)
+      return Expectation(type: judged.outputs[i].type, truth: truth[i], bounds: bounds)
+    }
+  }
+
+  func judge(_ trial: Trial, _ bench: Workbench, _ result: (CaseResult.Outcome, String?) -> CaseResult) throws
+    -> CaseResult
+  {
+    var (count, wrong, worst): (Int, Int, [Deviation]) = (0, 0, [])
+    for (i, (output, expectation)) in zip(trial.judged.outputs, try expectations.get()).enumerated() {
+      let verdict = expectation.judge(try bench.values(output), output: i)
+      count += expectation.truth.count
+      wrong += verdict.wrong
+      worst = Deviation.worst(worst + verdict.worst)
+    }
+    let damage = try bench.damage(outputs: trial.operation.outputs + (trial.witness?.outputs ?? []))
+    var outcome: CaseResult
+    if wrong > 0 {
+      outcome = result(.failed, "\(wrong) of \(count) elements are wrong; \(worst[0])")
+      outcome.worst = worst.filter { !$0.isRight }
+    } else {
+      outcome = damage.map { result(.failed, $0) } ?? result(.passed, nil)
+    }
+    if let first = worst.first, first.error.isFinite {
+      (outcome.error, outcome.tolerance) = (first.error, first.bound)
+    }
+    return outcome
+  }
+}

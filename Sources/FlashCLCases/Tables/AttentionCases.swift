@@ -1,0 +1,191 @@
+import FlashCL
+
+// Head sizes on both sides of the vectors; grouped and shared key heads; more keys than queries and fewer,
+// under both alignments; sequences that end before, at and after a tile, and one without keys, whose rows
+// must be 0. What no row may see is NaN: keys past a length, keys right of the last row, blocks that no table
+// names. A key that only the last row sees is NaN or infinite, and must spoil that row alone. Queries, keys
+// and values are views of one fused buffer.
+
+extension Case {
+  static var attentionCases: [Case] {
+    var cases: [Case] = []
+    for type in ElementType.activations {
+      for size in [1, 8, 16, 33, 40, 64, 80, 96, 128, 256] {
+        cases.append(dense(type, DenseShape(queries: 33, keys: 33, size: size), causal: .upperLeft))
+      }
+      cases.append(dense(type, DenseShape(queries: 17, keys: 40, size: 192, valueSize: 128)))
+    }
+    let fewer = DenseShape(batch: 2, queries: 65, keys: 31)
+    let more = DenseShape(batch: 2, queries: 5, keys: 257)
+    for causal in [Attention.Causal.none, .upperLeft, .lowerRight] {
+      for shape in [fewer, more, DenseShape(heads: 9, keyHeads: 3, queries: 64, keys: 64)] {
+        cases.append(dense(.f32, shape, causal: causal))
+      }
+      // One sequence without keys, one to a tile's border, one past it, one whole.
+      for type in [ElementType.f32, .f16] {
+        let shape = DenseShape(batch: 5, heads: 3, keyHeads: 1, queries: 33, keys: 70)
+        cases.append(dense(type, shape, causal: causal, lengths: [0, 64, 65, 1, 70]))
+      }
+    }
+    for data in [AttentionData.nan, .infinity, .far, .large] {
+      for type in [ElementType.f32, .bf16] {
+        cases.append(
+          dense(type, DenseShape(queries: 40, keys: 72, size: 32), causal: .lowerRight, data: data))
+      }
+    }
+    cases.append(dense(.f32, DenseShape(heads: 1, queries: 1, keys: 1), causal: .none))
+    cases.append(dense(.f32, DenseShape(heads: 4, queries: 129, keys: 129, size: 64), fused: true))
+    cases.append(
+      dense(
+        .f16, DenseShape(batch: 2, heads: 6, keyHeads: 2, queries: 35, keys: 35, size: 40),
+        causal: .lowerRight, fused: true))
+    cases.append(dense(.f32, DenseShape(heads: 1, queries: 1025, keys: 1025, size: 8), causal: .upperLeft))
+    cases.append(dense(.f32, DenseShape(queries: 20, keys: 50), scale: 1))
+
+    for (phase, queries) in [(Phase.decode, 1), (.decode, 2), (.decode, 4), (.prefill, 19), (.prefill, 65)] {
+      // A sequence has at least the new tokens. Nine heads over three, as small models have, for the new
+      // token alone.
+      let (heads, keyHeads) = queries == 1 ? (9, 3) : (3, 1)
+      for lengths in [[queries], [max(16, queries), max(17, queries)], [255, 256, 257]] {
+        cases.append(paged(.f32, cache: .f32, phase, queries, lengths, heads: heads, keyHeads: keyHeads))
+      }
+      if queries != 65 {
+        cases.append(paged(.f32, cache: .f32, phase, queries, [600, 70, 1025], heads: 3, keyHeads: 1))
+        cases.append(paged(.f32, cache: .f16, phase, queries, [255, 31], heads: heads, keyHeads: keyHeads))
+      }
+      cases.append(paged(.f32, cache: .bf16, phase, queries, [33, 70], heads: 4, keyHeads: 1, size: 40))
+      cases.append(paged(.f16, cache: .f16, phase, queries, [33, 70], heads: 2, keyHeads: 2, size: 128))
+      cases.append(paged(.f32, cache: .f32, phase, queries, [70, 0], heads: 3, keyHeads: 3, size: 33))
+      cases.append(
+        paged(.f32, cache: .f32, phase, queries, [90], heads: 4, keyHeads: 2, size: 192, valueSize: 128))
+    }
+    for count in [128, 512, 1024, 2048] {
+      for causal in [Attention.Causal.none, .lowerRight] {
+        let shape = DenseShape(heads: 8, keyHeads: 8, queries: count, keys: count)
+        cases.append(dense(.f32, shape, causal: causal, purpose: .bench))
+      }
+    }
+    for length in [128, 512, 2048] {
+      for type in [ElementType.f32, .f16] {
+        cases.append(paged(.f32, cache: type, .decode, 1, [length], heads: 9, keyHeads: 3, purpose: .bench))
+      }
+    }
+    return cases
+  }
+
+  private enum AttentionData: String {
+    case normal
+    /// The last key, seen by the last row alone, is NaN.
+    case nan
+    /// The last value, seen by the last row alone, is infinite.
+    case infinity
+    /// The greatest scores come last, so that a running maximum moves in every tile.
+    case far
+    /// Scores beyond the overflow of e^x.
+    case large
+  }
+
+  private struct DenseShape {
+    var batch = 1
+    var heads = 2
+    var keyHeads = 1
+    var queries: Int
+    var keys: Int
+    var size = 64
+    var valueSize: Int?
+  }
+
+  private static func dense(
+    _ type: ElementType, _ shape: DenseShape, causal: Attention.Causal = .none, lengths: [Int]? = nil,
+    data: AttentionData = .normal, fused: Bool = false, scale: Float? = nil, purpose: Purpose = .check
+  ) -> Case {
+    let valueSize = shape.valueSize ?? shape.size
+    return Case(
+      Attention.self, type,
+      [
+        "keys_in": fused ? "fused" : "dense", "causal": causal.rawValue, "B": shape.batch, "Hq": shape.heads,
+        "Hkv": shape.keyHeads, "Lq": shape.queries, "Lk": shape.keys, "D": shape.size, "Dv": valueSize,
+        "lengths": lengths.map { $0.map(String.init).joined(separator: "+") } ?? "all",
+        "data": data.rawValue, "scale": scale.map { "\($0)" } ?? "default",
+      ],
+      .twice(), purpose: purpose
+    ) { bench in
+      let (q, keys, values): (Tensor, Tensor, Tensor)
+      if fused {
+        let (hq, hkv) = (shape.heads * shape.size, shape.keyHeads * shape.size)
+        let qkv = try bench.normal([shape.batch * shape.queries, hq + 2 * hkv], type)
+        q = qkv.slice(1, 0..<hq).heads(shape.heads, batch: shape.batch)
+        keys = qkv.slice(1, hq..<hq + hkv).heads(shape.keyHeads, batch: shape.batch)
+        values = qkv.slice(1, hq + hkv..<hq + 2 * hkv).heads(shape.keyHeads, batch: shape.batch)
+      } else {
+        q = try bench.normal(
+          [shape.batch, shape.heads, shape.queries, shape.size], type, deviation: data == .large ? 40 : 1)
+        keys = try bench.keys(shape.batch, shape.keyHeads, shape.keys, shape.size, type) { b, j in
+          if j >= lengths?[b] ?? shape.keys { return .nan }
+          if causal == .upperLeft && j >= shape.queries { return .nan }
+          if j == shape.keys - 1 && data == .nan { return .nan }
+          return data == .far ? Double(j) / 8 : data == .large ? 10 : 1
+        }
+        values = try bench.keys(shape.batch, shape.keyHeads, shape.keys, valueSize, type) { b, j in
+          if j >= lengths?[b] ?? shape.keys { return .nan }
+          if causal == .upperLeft && j >= shape.queries { return .nan }
+          return j == shape.keys - 1 && data == .infinity ? .infinity : 1
+        }
+      }
+      let y = try bench.output([shape.batch, shape.queries, shape.heads, valueSize], type)
+      return Attention(
+        q: q,
+        source: .dense(keys: keys, values: values, lengths: try lengths.map { try bench.integers($0) }),
+        causal: causal, scale: scale, y: y.permuted([0, 2, 1, 3]))
+    }
+  }
+
+  private static func paged(
+    _ type: ElementType, cache: ElementType, _ phase: Phase, _ queries: Int, _ lengths: [Int], heads: Int = 9,
+    keyHeads: Int = 3, size: Int = 64, valueSize: Int? = nil, purpose: Purpose = .check
+  ) -> Case {
+    let valueSize = valueSize ?? size
+    return Case(
+      Attention.self, type,
+      [
+        "keys_in": cache.rawValue, "phase": phase.rawValue, "Hq": heads, "Hkv": keyHeads, "Lq": queries,
+        "lengths": lengths.map(String.init).joined(separator: "+"), "D": size, "Dv": valueSize,
+      ],
+      .twice(), purpose: purpose
+    ) { bench in
+      let plan = try bench.cache(lengths, heads: keyHeads, keySize: size, valueSize: valueSize, cache)
+      let tokens = lengths.reduce(0, +)
+      try bench.backend.run(
+        CacheAppend(
+          keys: bench.normal([tokens, keyHeads, size]), values: bench.normal([tokens, keyHeads, valueSize]),
+          slots: bench.integers(plan.slots.flatMap { $0 }), cache: plan.cache))
+      return try bench.attention(
+        over: plan, queries: queries, heads: heads, size: size, valueSize: valueSize, type, phase)
+    }
+  }
+}
+
+extension Workbench {
+  /// Normal values times `factor` of sequence and key, which may be NaN.
+  fileprivate func keys(
+    _ batch: Int, _ heads: Int, _ count: Int, _ size: Int, _ type: ElementType,
+    factor: (_ b: Int, _ j: Int) -> Double
+  ) throws -> Tensor {
+    var values = normal(batch * heads * count * size)
+    for i in values.indices { values[i] *= factor(i / (heads * count * size), i / size % count) }
+    return try tensor(values, [batch, heads, count, size], type)
+  }
+
+  /// The attention of random queries over every sequence of a cache.
+  func attention(
+    over plan: CachePlan, queries: Int, heads: Int, size: Int, valueSize: Int, _ type: ElementType,
+    _ phase: Phase
+  ) throws -> Attention {
+    let batch = plan.slots.count
+    let y = try output([batch, queries, heads, valueSize], type)
+    return Attention(
+      q: try normal([batch * queries, heads * size], type).heads(heads, batch: batch),
+      source: .paged(cache: plan.cache, table: plan.table, lengths: plan.lengths, longest: plan.longest),
+      causal: .lowerRight, phase: phase, y: y.permuted([0, 2, 1, 3]))
+  }
+}

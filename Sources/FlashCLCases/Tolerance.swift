@@ -1,0 +1,123 @@
+import FlashCL
+import FlashCLReference
+
+/// How far a result may lie from the truth, per element: every rule of the project, in one place.
+///
+/// `unit` is 2^-24, the relative error of one rounding to f32. A rule gives a bound b on the error of f32
+/// arithmetic; a result is right when it lies between truth − b and truth + b, both rounded to the type in
+/// which it is stored (rounding keeps order, so this asks nothing of the storage but that it rounds to
+/// nearest).
+public enum Tolerance: Sendable {
+  /// Bit for bit, but for the sign of zero: gathers, selections, copies.
+  case exact
+  /// `ulps` ulps (of f32) of the truth and `roundings` of what went in: b = n·ulp(truth) + c·unit·|x|.
+  ///
+  /// The first is the error of the last function that was called (OpenCL allows erfc 16 ulp, exp 3, division
+  /// 2.5), the second that of its argument: one relative rounding of it moves x·f(x) by unit·x²·f′(x), less
+  /// than unit·|x| for the smooth steps used here.
+  case elementwise(ulps: Double, roundings: Double)
+  /// Sums of `length` products: b = (8 + √length)·unit·Σ|a||b|.
+  ///
+  /// The worst case of a sum in one long chain is length·unit·Σ|a||b|; with independent roundings it is
+  /// √length times (Higham and Mary 2019), and any tree does better. 8 is for what surrounds the sum: an
+  /// exponential of 3 ulp is 6. Terms of one sign are the hard case, for a chain then loses small terms
+  /// always to the same side: with one part a row of 576 equal numbers fails, with 16 parts (lanes, items)
+  /// rows of 49152 pass.
+  case dot(length: Int)
+  /// Twice the error that the plain formula in f32 makes anywhere in the row, and four roundings of the row's
+  /// magnitude: a narrow row may be lucky, but neither its scores nor their exponentials can be better than
+  /// their terms.
+  ///
+  /// Where keys and values come from a cache of a narrower type, one unit of that type is added: a rotated
+  /// key may be rounded to either neighbour.
+  case twice(cache: ElementType = .f32)
+
+  static let unit = 0x1p-24
+  /// Devices may flush f32 numbers below the smallest normal to 0.
+  static let flushed = 0x1p-126
+
+  /// The bounds of all elements of one output; `columns` is the length of its rows.
+  func bounds(truth: [Double], magnitude: [Double], naive: () throws -> [Double], columns: Int) rethrows
+    -> [Double]
+  {
+    let unit = Self.unit
+    switch self {
+    case .exact: return [Double](repeating: 0, count: truth.count)
+    case .elementwise(let ulps, let roundings):
+      return zip(truth, magnitude).map { truth, x in
+        ulps * Double(Float(truth).ulp) + roundings * unit * x + Self.flushed
+      }
+    case .dot(let length):
+      let factor = (8 + Double(length).squareRoot()) * unit
+      return magnitude.map { factor * $0 + Self.flushed }
+    case .twice(let cache):
+      let naive = try naive()
+      let rounding = 4 * unit + (cache == .f32 ? 0 : cache == .f16 ? 0x1p-11 : 0x1p-8)
+      var bounds = magnitude.map { rounding * $0 + Self.flushed }
+      for start in stride(from: 0, to: truth.count, by: max(columns, 1)) {
+        let row = start..<min(start + columns, truth.count)
+        let worst = row.reduce(0) { worst, i in
+          let error = abs(naive[i] - truth[i])
+          return error.isFinite ? max(worst, error) : worst
+        }
+        for i in row { bounds[i] += 2 * worst }
+      }
+      return bounds
+    }
+  }
+}
+
+/// One element that was compared.
+public struct Deviation: Sendable, CustomStringConvertible {
+  public let output: Int
+  public let index: Int  // row-major
+  public let truth: Double
+  public let got: Double
+  public let bound: Double
+  /// True when the element lies within its bound.
+  public let isRight: Bool
+
+  public var error: Double { abs(got - truth) }
+  /// Error in units of the bound; infinite where that says nothing.
+  var share: Double {
+    let share = error == 0 || (isRight && !error.isFinite) ? 0 : error / bound
+    return share.isNaN ? .infinity : share
+  }
+  /// The five worst, wrong ones first.
+  static func worst(_ deviations: [Deviation]) -> [Deviation] {
+    [Deviation](
+      deviations.sorted { a, b in a.isRight == b.isRight ? a.share > b.share : !a.isRight }.prefix(5))
+  }
+
+  public var description: String {
+    "output \(output), element \(index): truth \(truth), got \(got), allowed ± \(bound)"
+  }
+}
+
+/// What is true of one output, and how far a result may lie from it.
+struct Expectation {
+  let type: ElementType
+  let truth: [Double]
+  let bounds: [Double]
+
+  /// How many elements are wrong, and the five that use most of their bounds.
+  func judge(_ got: [Double], output: Int) -> (wrong: Int, worst: [Deviation]) {
+    var wrong = 0
+    var worst: [Deviation] = []
+    for (index, truth) in truth.enumerated() {
+      let got = got[index]
+      // A bound that is not a number allows nothing.
+      let bound = bounds[index].isFinite ? bounds[index] : 0
+      let (low, high) = (type.rounded(truth - bound), type.rounded(truth + bound))
+      let isRight = truth.isNaN ? got.isNaN : low <= got && got <= high
+      if !isRight { wrong += 1 }
+      let deviation = Deviation(
+        output: output, index: index, truth: truth, got: got, bound: got < truth ? truth - low : high - truth,
+        isRight: isRight)
+      if worst.count < 5 || deviation.share > worst[4].share || !isRight && worst[4].isRight {
+        worst = Deviation.worst(worst + [deviation])
+      }
+    }
+    return (wrong, worst)
+  }
+}

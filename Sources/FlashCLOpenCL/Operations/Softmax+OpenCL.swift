@@ -1,0 +1,30 @@
+import FlashCL
+
+extension Softmax: OpenCLOperation {
+  static func strategies(on traits: Traits) -> [Strategy<Softmax>] {
+    traits.order(gpu: [group], cpu: [vectors], any: [rows])
+  }
+
+  private static let file = KernelFile("softmax")
+
+  private static let rows = Strategy<Softmax>("rows") { op, launcher in
+    try op.launch("softmax_rows", launcher, global: [op.x.rows])
+  }
+
+  private static let group = Strategy<Softmax>(
+    "group", unfit: { _, traits in traits.unfit(items: rowLanes, localBytes: 4 * rowLanes + 4) }
+  ) { op, launcher in
+    try op.launch("softmax_group", launcher, global: [op.x.rows * rowLanes], local: [rowLanes])
+  }
+
+  private static let vectors = Strategy<Softmax>("vectors") { op, launcher in
+    try op.launch("softmax_vectors", launcher, global: [op.x.rows], local: [1])
+  }
+
+  private func launch(_ kernel: String, _ launcher: Launcher, global: [Int], local: [Int]? = nil) throws {
+    try launcher.launch(
+      kernel, in: Self.file, ["X_TYPE": x.type.rawValue, "LANES": "\(rowLanes)"], global: global,
+      local: local,
+      [.tensor(x), .tensor(y), .uint(x.rows), .uint(x.columns)])
+  }
+}
