@@ -26,9 +26,9 @@ public struct Timing: Codable, Sendable {
 extension Runner {
   /// Times a case under one strategy that has just been checked: nothing is timed before it is right.
   ///
-  /// Runs ten batches or more, for `duration` seconds or more; three of them where ten would take ten times
-  /// as long. A batch is as many calls as fill a tenth of the duration, or one: launching then overlaps
-  /// computing, as it does in a model.
+  /// Runs ten batches or more, for `duration` seconds or more; three of them where ten would take ten times as long, and one
+  /// where a single call takes longer than the duration. A batch is as many calls as fill a tenth of the duration, or one:
+  /// launching then overlaps computing, as it does in a model.
   public func time(_ item: Case, strategy: String, duration: Double = 0.3) throws -> (CaseResult, Timing?) {
     let result = check(item, strategy: strategy)
     guard result.outcome == .passed else { return (result, nil) }
@@ -40,10 +40,13 @@ extension Runner {
       }
     }
     _ = try batch(1)  // compiles
-    let calls = max(1, min(1000, Int(duration / 10 / max(try batch(1), 1e-7))))
-    var times: [Double] = []
+    let first = try batch(1)
+    let calls = max(1, min(1000, Int(duration / 10 / max(first, 1e-7))))
+    var times = first > duration ? [first] : []
     var total = 0.0
-    while times.count < 3 || total < duration || times.count < 10 && total < 10 * duration {
+    while first <= duration
+      && (times.count < 3 || total < duration || times.count < 10 && total < 10 * duration)
+    {
       let seconds = try batch(calls)
       times.append(seconds / Double(calls))
       total += seconds
@@ -51,7 +54,7 @@ extension Runner {
     times.sort()
     let median = times[times.count / 2]
     let deviceCalls = min(calls, 10)
-    let device = try (backend as? any DeviceTimed)?.deviceSeconds {
+    let device = try first > duration ? nil : (backend as? any DeviceTimed)?.deviceSeconds {
       for _ in 0..<deviceCalls { try backend.run(operation, strategy: strategy) }
     }
     let timing = Timing(

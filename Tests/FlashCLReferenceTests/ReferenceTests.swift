@@ -192,7 +192,7 @@ import Testing
     #expect(got[0..<4] == got[24..<28])  // the same word
   }
 
-  /// Turning (1, 0) by a position gives that position's cosines and sines.
+  /// Turning (1, 0) by a position gives that position's cosines and sines, turning (0, 1) the same a quarter on.
   @Test(arguments: Rope.Pairing.allCases)
   func sinusoidalPositions(pairing: Rope.Pairing) throws {
     let example = try WorkedExamples.load().sinusoidalPositions
@@ -205,17 +205,19 @@ import Testing
       sin: try backend.tensor(angles.map { sin($0) }, [3, pairs]), pairing: pairing)
     let (first, second): ((Int) -> Int, (Int) -> Int) =
       pairing == .halves ? ({ $0 }, { $0 + pairs }) : ({ 2 * $0 }, { 2 * $0 + 1 })
-    var unit = [Double](repeating: 0, count: size)
-    for i in 0..<pairs { unit[first(i)] = 1 }
-    let x = try backend.tensor(unit + unit + unit + unit, [2, 2, size])
+    // Head 0 holds (1, 0) in every pair, head 1 holds (0, 1).
+    var heads = [Double](repeating: 0, count: 2 * size)
+    for i in 0..<pairs { (heads[first(i)], heads[size + second(i)]) = (1, 1) }
+    let x = try backend.tensor(heads + heads, [2, 2, size])
     let y = try backend.doubles(backend.rope(x, positions: backend.tensor([Int32(1), 2], [2]), table: table))
     for (token, key) in ["1", "2"].enumerated() {
       let printed = try #require(example.rows[key])  // sine, cosine, sine, …
-      for head in 0..<2 {
-        for i in 0..<pairs {
-          let start = (token * 2 + head) * size
-          #expect(abs(y[start + second(i)] - printed[2 * i]) < 1e-6)
-          #expect(abs(y[start + first(i)] - printed[2 * i + 1]) < 1e-6)
+      for i in 0..<pairs {
+        let (sine, cosine) = (printed[2 * i], printed[2 * i + 1])
+        let turned = [y[token * 2 * size + first(i)], y[token * 2 * size + second(i)]]
+        let quarter = [y[(token * 2 + 1) * size + first(i)], y[(token * 2 + 1) * size + second(i)]]
+        for (got, truth) in zip(turned + quarter, [cosine, sine, -sine, cosine]) {
+          #expect(abs(got - truth) < 1e-6)
         }
       }
     }

@@ -1,0 +1,127 @@
+import ArgumentParser
+import FlashCLRuntime
+
+struct Devices: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "devices", abstract: "Lists the OpenCL devices of this machine.",
+    discussion: """
+      The best comes first: gpu:0, or gpu, is the one that is taken by default. Capabilities are what small probes, \
+      compiled and run on the device, have shown to work.
+      Example: flashcl devices --format json
+      """)
+
+  @OptionGroup var output: FormatOption
+
+  func run() throws {
+    let report = Report()
+    if output.isJSON { return try Output.json(report) }
+    for device in report.devices { try Output.line(device.text) }
+    if let problem = report.problem { try Output.line(problem) }
+    for advice in report.advice { try Output.line(advice) }
+    try Output.line("cpu  the reference, slow and exact, is always there")
+  }
+
+  private struct Report: Encodable {
+    var devices: [Entry] = []
+    /// Why there is no device.
+    @Nullable var problem: String?
+    /// What to install for GPUs that have no driver.
+    var advice: [String] = []
+
+    init() {
+      problem = nil
+      do {
+        let all = try Device.all()
+        devices = try all.indices.map { Entry("gpu:\($0)", try Device.select("gpu:\($0)")) }
+        if all.isEmpty {
+          problem = "no OpenCL device: apt install pocl-opencl-icd brings one that runs on the processor"
+        }
+        advice = Device.missingDriverAdvice(for: all)
+      } catch {
+        problem = "\(error)"
+        advice = Device.missingDriverAdvice(for: [])
+      }
+    }
+  }
+
+  private struct Entry: Encodable {
+    let id: String
+    let name: String
+    let kind: String
+    let vendor: String
+    let platform: String
+    let platform_version: String
+    let version: String
+    let c_version: String
+    let driver_version: String
+    let compute_units: Int
+    let max_work_group: Int
+    let local_memory_bytes: Int
+    let global_memory_bytes: Int
+    let max_allocation_bytes: Int
+    @Nullable var capabilities: Found?
+    let quirks: [[String: String]]
+
+    init(_ id: String, _ device: Device) {
+      self.id = id
+      name = device.name
+      kind = device.kind.description
+      vendor = device.vendor
+      platform = device.platformName
+      platform_version = device.platformVersion
+      version = device.version
+      c_version = device.cVersion
+      driver_version = device.driverVersion
+      compute_units = device.computeUnits
+      max_work_group = device.maxWorkGroup
+      local_memory_bytes = device.localMemory
+      global_memory_bytes = device.globalMemory
+      max_allocation_bytes = device.maxAllocation
+      capabilities = (try? device.capabilities()).map(Found.init)
+      quirks = device.quirks.map { ["name": $0.name, "reason": $0.reason] }
+    }
+
+    var text: String {
+      let rows = [
+        ["", "platform", "\(platform), \(platform_version)"],
+        ["", "versions", "\(version), \(c_version), driver \(driver_version)"],
+        [
+          "", "memory",
+          "\(size(global_memory_bytes)), at most \(size(max_allocation_bytes)) in one buffer, "
+            + "\(size(local_memory_bytes)) local",
+        ],
+        ["", "computes", "\(count(compute_units, "unit")), work-groups of up to \(max_work_group)"],
+        ["", "can", capabilities?.text ?? "not be probed"],
+      ]
+      let known = quirks.map { ["", "quirk", "\($0["name"] ?? ""): \($0["reason"] ?? "")"] }
+      return "\(id)  \(name) (\(kind))\n" + table(rows + known)
+    }
+  }
+
+  private struct Found: Encodable {
+    let language: String
+    let half_arithmetic: Bool
+    let subgroup_size: Int
+    let subgroup_shuffle: Bool
+    let integer_dot_product: Bool
+    let matrix_m16n8k16: Bool
+
+    init(_ found: Capabilities) {
+      language = found.language
+      half_arithmetic = found.halfArithmetic
+      subgroup_size = found.subgroupSize
+      subgroup_shuffle = found.subgroupShuffle
+      integer_dot_product = found.integerDotProduct
+      matrix_m16n8k16 = found.matrixM16N8K16
+    }
+
+    var text: String {
+      let names = [
+        half_arithmetic ? "half arithmetic" : nil, subgroup_size > 0 ? "sub-groups of \(subgroup_size)" : nil,
+        subgroup_shuffle ? "sub-group shuffles" : nil, integer_dot_product ? "integer dot products" : nil,
+        matrix_m16n8k16 ? "16 × 8 × 16 matrix products" : nil,
+      ].compactMap { $0 }
+      return ([language] + names).joined(separator: ", ")
+    }
+  }
+}

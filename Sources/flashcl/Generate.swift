@@ -1,0 +1,117 @@
+import ArgumentParser
+import FlashCL
+import FlashCLModels
+
+struct Generate: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "generate", abstract: "Continues a text, or begins one.",
+    discussion: """
+      Prints the continuation as it comes; the prompt is not repeated. Without --prompt the model begins by itself.
+      Example: flashcl generate --model SmolLM2.gguf --prompt 'The capital of France is' --max-tokens 20
+      """)
+
+  @OptionGroup var model: ModelOption
+  @OptionGroup var device: DeviceOption
+  @OptionGroup var output: FormatOption
+
+  @Option(parsing: .unconditional, help: "The text to continue.")
+  var prompt: String?
+  @Option(parsing: .unconditional, help: "The most tokens to generate.")
+  var maxTokens = 256
+  @Option(parsing: .unconditional, help: "Divides the logits; 0 always takes the likeliest token.")
+  var temperature: Float = 0
+  @Option(parsing: .unconditional, help: "Draws from this many of the likeliest tokens.")
+  var topK: Int?
+  @Option(
+    parsing: .unconditional,
+    help: "Draws from the fewest likeliest tokens whose probabilities reach this sum.")
+  var topP: Float?
+  @Option(
+    parsing: .unconditional, help: "Draws from tokens at least this share as probable as the likeliest.")
+  var minP: Float?
+  @Option(parsing: .unconditional, help: "Makes tokens seen before less likely; 1 changes nothing.")
+  var repetitionPenalty: Float = 1
+  @Option(parsing: .unconditional, help: "Where the random numbers start.")
+  var seed: UInt64 = 0
+  @Option(
+    parsing: .unconditionalSingleValue,
+    help: ArgumentHelp("A text that ends generation; may be repeated.", valueName: "text"))
+  var stop: [String] = []
+
+  private var options: GenerationOptions {
+    var options = GenerationOptions()
+    options.maxTokens = maxTokens
+    options.stop = stop
+    options.sampling.temperature = temperature
+    options.sampling.topK = topK
+    options.sampling.topP = topP
+    options.sampling.minP = minP
+    options.sampling.repetitionPenalty = repetitionPenalty
+    options.sampling.seed = seed
+    return options
+  }
+
+  func validate() throws {
+    if prompt == "" {
+      throw ValidationError("the prompt is empty; leave --prompt out to generate from nothing")
+    }
+    if stop.contains("") { throw ValidationError("an empty --stop would stop nothing") }
+    do { try options.validate() } catch { throw ValidationError("\(error)") }
+  }
+
+  func run() throws {
+    let clock = ContinuousClock()
+    let start = clock.now
+    let backend = try device.backend()
+    let language = try LanguageModel(model.model, on: backend, progress: Terminal.loading)
+    let generation = try Generation(language, language.promptTokens(prompt), options)
+    let loaded = clock.now
+
+    var (text, finish, first): (String, FinishReason, ContinuousClock.Instant?) = ("", .length, nil)
+    while let event = try generation.next() {
+      first = first ?? clock.now
+      text += event.text
+      finish = event.finish ?? finish
+      if !output.isJSON && !event.text.isEmpty { try Output.write(event.text) }
+    }
+    let end = clock.now
+    guard output.isJSON else { return try Output.write("\n") }
+
+    let prefilled = first ?? end
+    let decoded = generation.tokens.count - 1  // the first came with the prompt
+    try Output.json(
+      Report(
+        prompt_tokens: generation.prompt, tokens: generation.tokens, text: text, finish_reason: finish,
+        device: backend.deviceName,
+        timings: Timings(
+          load_s: loaded.seconds(since: start), prefill_s: prefilled.seconds(since: loaded),
+          prefill_tokens_per_s: Double(generation.prompt.count) / prefilled.seconds(since: loaded),
+          decode_tokens_per_s: decoded > 0 ? Double(decoded) / end.seconds(since: prefilled) : nil),
+        memory: Memory(device_peak_bytes: backend.peakBytes)))
+  }
+
+  private struct Report: Encodable {
+    let prompt_tokens: [Int32]
+    let tokens: [Int32]
+    let text: String
+    let finish_reason: FinishReason
+    let device: String
+    let timings: Timings
+    let memory: Memory
+  }
+
+  private struct Timings: Encodable {
+    let load_s: Double
+    let prefill_s: Double
+    let prefill_tokens_per_s: Double
+    @Nullable var decode_tokens_per_s: Double?
+  }
+
+  private struct Memory: Encodable {
+    @Nullable var device_peak_bytes: Int?
+  }
+}
+
+extension ContinuousClock.Instant {
+  func seconds(since start: Self) -> Double { (self - start) / .seconds(1) }
+}

@@ -1,0 +1,145 @@
+import ArgumentParser
+
+#if canImport(FoundationEssentials)
+  import FoundationEssentials
+#else
+  import Foundation
+#endif
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+/// How a result is printed.
+enum Format: String, ExpressibleByArgument, CaseIterable, Sendable {
+  case text, json
+}
+
+/// `--format`, for every subcommand that prints data.
+struct FormatOption: ParsableArguments {
+  @Option(help: ArgumentHelp("How to print the result.", valueName: "text|json"))
+  var format = Format.text
+
+  var isJSON: Bool { format == .json }
+}
+
+/// Whoever read standard output has had enough: no failure, and nothing to say.
+struct ClosedPipe: Error {}
+
+/// Standard output, which carries the result and nothing else.
+enum Output {
+  static func write(_ text: String) throws {
+    try write(Array(text.utf8), to: 1, "standard output")
+  }
+
+  static func line(_ text: String) throws { try write(text + "\n") }
+
+  /// One JSON document on one line. Its fields are named as the properties of `value`: both are the interface.
+  static func json(_ value: some Encodable) throws {
+    try line(String(decoding: encoded(value), as: UTF8.self))
+  }
+
+  private static func encoded(_ value: some Encodable) throws -> Data {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    encoder.nonConformingFloatEncodingStrategy = .convertToString(
+      positiveInfinity: "Infinity", negativeInfinity: "-Infinity", nan: "NaN")
+    return try encoder.encode(value)
+  }
+
+  /// Writes a JSON document to a file, which is there whole or not at all.
+  static func json(_ value: some Encodable, toFile path: String) throws {
+    let temporary = "\(path).\(getpid()).tmp"
+    let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+    guard descriptor >= 0 else { throw Failure("\(path): cannot be written: \(systemError())") }
+    do {
+      defer { close(descriptor) }
+      try write(encoded(value) + Array("\n".utf8), to: descriptor, path)
+    } catch {
+      unlink(temporary)
+      throw error
+    }
+    guard rename(temporary, path) == 0 else {
+      let reason = systemError()
+      unlink(temporary)
+      throw Failure("\(path): cannot be written: \(reason)")
+    }
+  }
+
+  private static func write(_ bytes: some ContiguousBytes, to descriptor: Int32, _ name: String) throws {
+    try bytes.withUnsafeBytes { bytes in
+      var rest = bytes[...]
+      while !rest.isEmpty {
+        let count = systemWrite(descriptor, UnsafeRawBufferPointer(rebasing: rest))
+        if count < 0 && errno == EINTR { continue }
+        if count < 0 && errno == EPIPE { throw ClosedPipe() }
+        guard count > 0 else { throw Failure("\(name): cannot be written: \(systemError())") }
+        rest = rest.dropFirst(count)
+      }
+    }
+  }
+}
+
+/// Standard error: one line where something must be said; progress only where a person watches.
+enum Terminal {
+  static let isWatched = isatty(2) == 1
+
+  /// A line that stays.
+  static func say(_ line: String) {
+    let text = (isWatched ? "\r\u{1b}[K" : "") + line + "\n"
+    _ = Array(text.utf8).withUnsafeBytes { systemWrite(2, $0) }
+  }
+
+  /// A line that the next one replaces; "" removes it.
+  static func progress(_ text: @autoclosure () -> String) {
+    guard isWatched else { return }
+    _ = Array("\r\u{1b}[K\(text())".utf8).withUnsafeBytes { systemWrite(2, $0) }
+  }
+
+  static func loading(_ share: Double) { progress(share < 1 ? "loading \(Int(share * 100)) %" : "") }
+}
+
+private func systemWrite(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer) -> Int {
+  #if canImport(Glibc)
+    Glibc.write(descriptor, bytes.baseAddress, bytes.count)
+  #elseif canImport(Musl)
+    Musl.write(descriptor, bytes.baseAddress, bytes.count)
+  #else
+    Darwin.write(descriptor, bytes.baseAddress, bytes.count)
+  #endif
+}
+
+private func systemError() -> String { String(cString: strerror(errno)) }
+
+/// All bytes of a file, a pipe or a terminal.
+func contents(of path: String) throws -> [UInt8] {
+  let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+  guard descriptor >= 0 else { throw Failure("\(path): cannot be opened: \(systemError())") }
+  defer { close(descriptor) }
+  var bytes: [UInt8] = []
+  var piece = [UInt8](repeating: 0, count: 1 << 16)
+  while true {
+    let count = read(descriptor, &piece, piece.count)
+    if count < 0 && errno == EINTR { continue }
+    guard count >= 0 else { throw Failure("\(path): cannot be read: \(systemError())") }
+    if count == 0 { return bytes }
+    bytes += piece[..<count]
+  }
+}
+
+/// An optional field that JSON shows as null, where Codable would leave it out.
+@propertyWrapper
+struct Nullable<Value: Encodable>: Encodable {
+  var wrappedValue: Value?
+
+  init(wrappedValue: Value?) { self.wrappedValue = wrappedValue }
+
+  func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    if let wrappedValue { try container.encode(wrappedValue) } else { try container.encodeNil() }
+  }
+}
