@@ -54,9 +54,12 @@ extension Runner {
     times.sort()
     let median = times[times.count / 2]
     let deviceCalls = min(calls, 10)
-    let device = try first > duration ? nil : (backend as? any DeviceTimed)?.deviceSeconds {
-      for _ in 0..<deviceCalls { try backend.run(operation, strategy: strategy) }
-    }
+    let device =
+      try first > duration
+      ? nil
+      : (backend as? any DeviceTimed)?.deviceSeconds {
+        for _ in 0..<deviceCalls { try backend.run(operation, strategy: strategy) }
+      }
     let timing = Timing(
       case: result.case, operation: item.operation, strategy: strategy, type: item.type, seconds: median,
       spread: (times[times.count * 9 / 10] - times[times.count / 10]) / median, runs: times.count * calls,

@@ -26,8 +26,10 @@ import Testing
     let w = try weight(backend, 48, 96)
     let x = random(rows * 96, seed: 2)
     let all = Linear(
-      x: try backend.tensor(x, [rows, 96]), weight: w, phase: phase, y: try backend.allocate([rows, 48], .f32))
-    for strategy in try backend.strategies(for: all) where strategy.unsupported == nil && strategy.name != "clblast" {
+      x: try backend.tensor(x, [rows, 96]), weight: w, phase: phase,
+      y: try backend.allocate([rows, 48], .f32))
+    for strategy in try backend.strategies(for: all)
+    where strategy.unsupported == nil && strategy.name != "clblast" {
       try backend.run(all, strategy: strategy.name)
       let together = try backend.floats(all.y)
       for row in [0, rows / 2, rows - 1] {
@@ -60,9 +62,11 @@ import Testing
     func operation(_ sequences: [Int]) throws -> Attention {
       Attention(
         q: try backend.tensor(
-          sequences.flatMap { q[$0 * heads * size..<($0 + 1) * heads * size] }, [sequences.count, heads, 1, size]),
+          sequences.flatMap { q[$0 * heads * size..<($0 + 1) * heads * size] },
+          [sequences.count, heads, 1, size]),
         source: .paged(
-          cache: cache, table: try backend.tensor(sequences.flatMap { tables[$0] }, [sequences.count, blocks[1]]),
+          cache: cache,
+          table: try backend.tensor(sequences.flatMap { tables[$0] }, [sequences.count, blocks[1]]),
           lengths: try backend.tensor(sequences.map { Int32(lengths[$0]) }, [sequences.count]),
           longest: sequences.map { lengths[$0] }.max() ?? 0), causal: .lowerRight, phase: .decode,
         y: try backend.allocate([sequences.count, heads, 1, size], .f32))
@@ -76,7 +80,8 @@ import Testing
         try backend.run(one, strategy: strategy.name)
         let size = heads * size
         #expect(
-          try backend.floats(one.y) == Array(together[sequence * size..<(sequence + 1) * size]), "\(strategy.name)")
+          try backend.floats(one.y) == Array(together[sequence * size..<(sequence + 1) * size]),
+          "\(strategy.name)")
       }
     }
   }
@@ -96,7 +101,8 @@ import Testing
     }
     let ids = try backend.tensor([0, 31, 32, 99, 100, -1] as [Int32], [6])
     let (a, b) = try (
-      backend.floats(backend.embedding(ids, table: whole)), backend.floats(backend.embedding(ids, table: parts))
+      backend.floats(backend.embedding(ids, table: whole)),
+      backend.floats(backend.embedding(ids, table: parts))
     )
     #expect(a[..<(4 * 96)] == b[..<(4 * 96)])
     #expect(a[(4 * 96)...].allSatisfy { $0.isNaN } && b[(4 * 96)...].allSatisfy { $0.isNaN })

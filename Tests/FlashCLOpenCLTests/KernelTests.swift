@@ -42,7 +42,9 @@ import Testing
     #expect(declared.count > 20)
     var missing = declared.subtracting(backend.launchedKernels)
     // Without the library its two helpers have nothing to help.
-    if !backend.launchedKernels.contains("linear_unpack") { missing.subtract(["linear_unpack", "linear_epilogue"]) }
+    if !backend.launchedKernels.contains("linear_unpack") {
+      missing.subtract(["linear_unpack", "linear_epilogue"])
+    }
     #expect(missing == [])
   }
 }

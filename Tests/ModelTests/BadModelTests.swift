@@ -9,7 +9,8 @@ import Testing
 @Suite struct BadModelTests {
   /// A copy of a tiny model in a folder of its own, changed before it is loaded.
   private func load(_ name: String = "llama-tied", changing change: (URL) throws -> Void) throws {
-    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("bad-model-\(UUID().uuidString)")
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent(
+      "bad-model-\(UUID().uuidString)")
     try FileManager.default.copyItem(at: URL(fileURLWithPath: Fixtures.path(name)), to: folder)
     defer { try? FileManager.default.removeItem(at: folder) }
     try change(folder)
@@ -36,7 +37,8 @@ import Testing
   }
 
   @Test func settings() {
-    #expect(refusal("\"num_hidden_layers\": 3", "\"num_hidden_layers\": 0").contains("num_hidden_layers is 0"))
+    #expect(
+      refusal("\"num_hidden_layers\": 3", "\"num_hidden_layers\": 0").contains("num_hidden_layers is 0"))
     #expect(refusal("\"num_hidden_layers\": 3", "\"num_hidden_layers\": \"3\"").contains("no number"))
     #expect(refusal("\"num_hidden_layers\": 3", "\"num_hidden_layers\": 4").contains("model.layers.3"))
     #expect(refusal("\"hidden_size\": 48", "\"hidden_sizes\": 48").contains("hidden_size is missing"))
@@ -101,7 +103,8 @@ import Testing
       try model.promptTokens("")
     }
     for bad in [
-      options { $0.maxTokens = 0 }, options { $0.sampling.temperature = -1 }, options { $0.sampling.topP = 2 },
+      options { $0.maxTokens = 0 }, options { $0.sampling.temperature = -1 },
+      options { $0.sampling.topP = 2 },
       options { $0.sampling.topK = 0 }, options { $0.sampling.minP = -0.5 },
       options { $0.sampling.temperature = .nan }, options { $0.sampling.repetitionPenalty = 0 },
     ] {

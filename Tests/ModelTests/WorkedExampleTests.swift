@@ -128,7 +128,8 @@ import Testing
     #expect((0..<50).allSatisfy { encoding($0).allSatisfy { (-1...1).contains($0) } })
     // PE(pos + k) = R(k) · PE(pos), with cosines first, as rope rotates them.
     let rotated = try backend.rope(
-      backend.tensor(pairs(cosines, sines, at: 7), [1, 1, 8]), positions: backend.tensor([Int32(12)] as [Int32], [1]), table: table)
+      backend.tensor(pairs(cosines, sines, at: 7), [1, 1, 8]),
+      positions: backend.tensor([Int32(12)] as [Int32], [1]), table: table)
     #expect(try distance(backend.floats(rotated), pairs(cosines, sines, at: 19)) < 1e-6)
   }
 
@@ -216,7 +217,8 @@ import Testing
     }
     // The tied head is no tensor of its own.
     #expect(
-      try count("gpt2") { $0 != "lm_head.weight" } == gpt2(vocabulary: 131, context: 64, width: 36, layers: 3))
+      try count("gpt2") { $0 != "lm_head.weight" } == gpt2(vocabulary: 131, context: 64, width: 36, layers: 3)
+    )
     #expect(50257 * 768 == 38_597_376)
     #expect(gpt2(width: 768, layers: 12) == 124_439_808)
     #expect(gpt2(width: 1024, layers: 24) == 354_823_168)

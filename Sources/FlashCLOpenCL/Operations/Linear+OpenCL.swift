@@ -95,16 +95,19 @@ extension Linear: OpenCLOperation {
       let status = launcher.queue.withRawQueue { raw in
         var queue: OpaquePointer? = raw
         return fcl_CLBlastSgemm(
-          CLBlastLayoutRowMajor, CLBlastTransposeNo, CLBlastTransposeYes, rows, part.outputs, inputs, 1, x.raw,
+          CLBlastLayoutRowMajor, CLBlastTransposeNo, CLBlastTransposeYes, rows, part.outputs, inputs, 1,
+          x.raw,
           op.x.offset, inputs, plain.raw, 0, inputs, 0, product.raw, 0, part.outputs, &queue, nil)
       }
       guard status == CLBlastSuccess else {
-        throw FlashCLError.unsupported("linear by clblast: the library answered with status \(status.rawValue)")
+        throw FlashCLError.unsupported(
+          "linear by clblast: the library answered with status \(status.rawValue)")
       }
       try launcher.launch(
         "linear_epilogue", in: file, op.defines(part.type), global: [part.outputs, rows],
         [
-          .buffer(product), .tensor(op.bias), .tensor(op.residual), .tensor(op.y), .uint(rows), .uint(part.outputs),
+          .buffer(product), .tensor(op.bias), .tensor(op.residual), .tensor(op.y), .uint(rows),
+          .uint(part.outputs),
           .uint(op.weight.outputs), .uint(part.first), .int(op.activation.code),
         ])
     }
