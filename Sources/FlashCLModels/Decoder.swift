@@ -38,7 +38,7 @@ public struct Step {
 }
 
 /// The state of one sequence: its caches, and how much of them is filled.
-public final class Sequence {
+public final class DecoderState {
   /// Rows of one prefill call: enough to fill a device, few enough that scratch stays small.
   static let prefillRows = 512
 

@@ -29,9 +29,9 @@ struct Logits: ParsableCommand {
     switch try Architectures.load(ModelSource.open(model.model), on: backend, progress: Terminal.loading) {
     case .decoder(let decoder):
       let ids = try tokens.checked(vocabulary: decoder.vocabularySize)
-      let sequence = try Sequence(decoder, capacity: ids.count)
+      let state = try DecoderState(decoder, capacity: ids.count)
       let writer = try NumPyWriter(path, shape: [ids.count, decoder.vocabularySize], of: Float.self)
-      try sequence.prefill(ids) { hidden, range in
+      try state.prefill(ids) { hidden, range in
         Terminal.progress("\(range.lowerBound) of \(ids.count) tokens")
         try Self.append(hidden, to: writer, on: backend) { try decoder.logits($0, phase: .prefill) }
       }

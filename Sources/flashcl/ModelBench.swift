@@ -62,16 +62,16 @@ struct ModelBench: Encodable {
           times.append(clock.now.seconds(since: begin))
         case .decoder(let decoder):
           decoded = min(decode, context - length)
-          let sequence = try Sequence(decoder, capacity: length + decoded)
+          let state = try DecoderState(decoder, capacity: length + decoded)
           begin = clock.now
-          var next = try backend.integers(backend.argmax(sequence.prefill(ids)))[0]
+          var next = try backend.integers(backend.argmax(state.prefill(ids)))[0]
           times.append(clock.now.seconds(since: begin))
           let isLast = run == Self.runs
           // The first run compiles; the last is the one whose decoding is timed.
           guard run == 0 || isLast else { continue }
           let start = clock.now
           for _ in 0..<(isLast ? decoded : min(decoded, 2)) {
-            next = try backend.integers(backend.argmax(sequence.decode(next)))[0]
+            next = try backend.integers(backend.argmax(state.decode(next)))[0]
           }
           if isLast && decoded > 0 { rate = Double(decoded) / clock.now.seconds(since: start) }
         }

@@ -94,16 +94,16 @@ struct ModelCheck: Encodable {
     case .decoder(let decoder):
       let ids = try tokens.checked(vocabulary: decoder.vocabularySize)
       let hasRoom = ids.count < decoder.contextLength
-      let sequence = try Sequence(decoder, capacity: ids.count + (hasRoom ? 1 : 0))
+      let state = try DecoderState(decoder, capacity: ids.count + (hasRoom ? 1 : 0))
       func last(_ hidden: Tensor, _ phase: Phase) throws {
         let row = hidden.slice(0, hidden.shape[0] - 1..<hidden.shape[0])
         try observe(phase, "logits", decoder.logits(row, phase: phase))
       }
       var end: Tensor?
-      try sequence.prefill(ids, observe: { try observe(.prefill, $0, $1) }, { hidden, _ in end = hidden })
+      try state.prefill(ids, observe: { try observe(.prefill, $0, $1) }, { hidden, _ in end = hidden })
       if let end { try last(end, .prefill) }
       if hasRoom, let id = ids.last {
-        try last(sequence.hidden([id], phase: .decode, observe: { try observe(.decode, $0, $1) }), .decode)
+        try last(state.hidden([id], phase: .decode, observe: { try observe(.decode, $0, $1) }), .decode)
       }
       return ids
     case .encoder(let encoder):

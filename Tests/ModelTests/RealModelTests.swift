@@ -37,7 +37,7 @@ struct SmolLM2Tests {
     if place == .cpu && prompt.name != "english" { return }
     let truth = try Fixtures.floats("smollm2/\(prompt.name).npy").elements
     let decoder = try loadDecoder(Fetched.smolLM2, on: place.backend())
-    let logits = try Sequence(decoder, capacity: prompt.ids.count).allLogits(prompt.ids)
+    let logits = try DecoderState(decoder, capacity: prompt.ids.count).allLogits(prompt.ids)
     let sampled = prompt.ids.indices.flatMap { row in
       stride(from: 0, to: decoder.vocabularySize, by: 97).map { logits[row * decoder.vocabularySize + $0] }
     }

@@ -62,7 +62,7 @@ func distance(_ a: some Collection<Float>, _ b: some Collection<Float>) -> Float
   return zip(a, b).reduce(0) { $1.0.isNaN || $1.1.isNaN ? .infinity : max($0, abs($1.0 - $1.1)) }
 }
 
-extension FlashCLModels.Sequence {
+extension DecoderState {
   /// Logits of every token of `ids`, fed as one prompt.
   func allLogits(_ ids: [Int32]) throws -> [Float] {
     var all: [Float] = []

@@ -17,7 +17,7 @@ import Testing
     let ids = try Fixtures.integers("\(folder(name))/tokens.npy").elements
     let truth = try Fixtures.floats("\(folder(name))/logits.npy")
     let decoder = try loadDecoder(Fixtures.path(name), on: place.backend())
-    let logits = try Sequence(decoder, capacity: ids.count).allLogits(ids)
+    let logits = try DecoderState(decoder, capacity: ids.count).allLogits(ids)
     #expect(distance(logits, truth.elements) <= 1e-4)
   }
 
@@ -26,11 +26,11 @@ import Testing
     let ids = try Fixtures.integers("\(folder(name))/tokens.npy").elements
     let truth = try Fixtures.floats("\(folder(name))/logits.npy").elements
     let decoder = try loadDecoder(Fixtures.path(name), on: place.backend())
-    let sequence = try Sequence(decoder, capacity: ids.count)
+    let state = try DecoderState(decoder, capacity: ids.count)
     var logits: [Float] = []
-    for id in ids { logits += try decoder.backend.floats(sequence.decode(id)) }
+    for id in ids { logits += try decoder.backend.floats(state.decode(id)) }
     #expect(distance(logits, truth) <= 1e-4)
-    #expect(try distance(Sequence(decoder, capacity: ids.count).allLogits(ids), logits) <= 1e-4)
+    #expect(try distance(DecoderState(decoder, capacity: ids.count).allLogits(ids), logits) <= 1e-4)
   }
 
   /// A prompt in two pieces, as a second question to the same cache.
@@ -39,8 +39,8 @@ import Testing
     let ids = try Fixtures.integers("llama-tied/tokens.npy").elements
     let truth = try Fixtures.floats("llama-tied/logits.npy").elements
     let decoder = try loadDecoder(Fixtures.path("llama-tied"), on: place.backend())
-    let sequence = try Sequence(decoder, capacity: ids.count)
-    let logits = try sequence.allLogits(Array(ids[..<17])) + sequence.allLogits(Array(ids[17...]))
+    let state = try DecoderState(decoder, capacity: ids.count)
+    let logits = try state.allLogits(Array(ids[..<17])) + state.allLogits(Array(ids[17...]))
     #expect(distance(logits, truth) <= 1e-4)
   }
 
@@ -50,7 +50,7 @@ import Testing
     let truth = try Fixtures.floats("\(name)/layers.npy")
     let decoder = try loadDecoder(Fixtures.path(name), on: place.backend())
     var layers: [Float] = []
-    _ = try Sequence(decoder, capacity: ids.count).hidden(ids, phase: .prefill) { _, hidden in
+    _ = try DecoderState(decoder, capacity: ids.count).hidden(ids, phase: .prefill) { _, hidden in
       layers += try decoder.backend.floats(hidden)
     }
     #expect(layers.count == truth.elements.count)
@@ -62,8 +62,8 @@ import Testing
     // What a token gives must not change when another follows.
     let ids = try Fixtures.integers("llama-tied/tokens.npy").elements
     let decoder = try loadDecoder(Fixtures.path("llama-tied"), on: place.backend())
-    let short = try Sequence(decoder, capacity: 8).allLogits(Array(ids[..<4]))
-    let long = try Sequence(decoder, capacity: 8).allLogits(Array(ids[..<5]))
+    let short = try DecoderState(decoder, capacity: 8).allLogits(Array(ids[..<4]))
+    let long = try DecoderState(decoder, capacity: 8).allLogits(Array(ids[..<5]))
     #expect(Array(long[..<short.count]) == short)
   }
 
@@ -108,17 +108,17 @@ import Testing
   @Test func whatDoesNotFitIsRefused() throws {
     let decoder = try loadDecoder(Fixtures.path("gpt2"), on: Place.cpu.backend())
     #expect(throws: ModelError("65 tokens do not fit in the model's context of 64")) {
-      try Sequence(decoder, capacity: 65)
+      try DecoderState(decoder, capacity: 65)
     }
-    let sequence = try Sequence(decoder, capacity: 4)
+    let state = try DecoderState(decoder, capacity: 4)
     #expect(throws: ModelError("token id 131 is outside the model's vocabulary of 131")) {
-      try sequence.decode(131)
+      try state.decode(131)
     }
     #expect(throws: ModelError("token id -1 is outside the model's vocabulary of 131")) {
-      try sequence.decode(-1)
+      try state.decode(-1)
     }
     #expect(throws: ModelError("5 tokens do not fit in the 4 that the sequence has room for")) {
-      try sequence.hidden([1, 2, 3, 4, 5], phase: .prefill)
+      try state.hidden([1, 2, 3, 4, 5], phase: .prefill)
     }
   }
 }

@@ -133,6 +133,23 @@ import Testing
     #expect(try distance(backend.floats(rotated), pairs(cosines, sines, at: 19)) < 1e-6)
   }
 
+  /// A factor of 4 everywhere is linear scaling: position 12 turns as position 3 did.
+  @Test(arguments: Place.available)
+  func ropeFactorsSlowTheRotation(place: Place) throws {
+    let backend = try place.backend()
+    let x = try backend.tensor(random(16, seed: 10), [1, 2, 8])
+    func rotated(_ position: Int32, _ factors: [Double]?) throws -> [Float] {
+      let table = try backend.ropeTable(
+        length: 16, rotary: 8, base: 10000, factors: factors, pairing: .halves)
+      return try backend.floats(backend.rope(x, positions: backend.tensor([position], [1]), table: table))
+    }
+    #expect(try distance(rotated(12, [4, 4, 4, 4]), rotated(3, nil)) < 1e-6)
+    // Each pair has its own: only the second of four turns differently.
+    let (plain, own) = (try rotated(12, nil), try rotated(12, [1, 2, 1, 1]))
+    #expect(zip(plain, own).enumerated().filter { $1.0 != $1.1 }.map(\.offset) == [1, 5, 9, 13])
+    #expect(throws: ModelError.self) { _ = try rotated(1, [1, 2]) }
+  }
+
   @Test(arguments: Place.available)
   func lookupIsTheProductWithAOneHotVector(place: Place) throws {
     let backend = try place.backend()

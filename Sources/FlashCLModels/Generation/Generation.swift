@@ -38,7 +38,7 @@ public struct GenerationEvent: Sendable {
 public final class Generation {
   public let prompt: [Int32]
   public private(set) var tokens: [Int32] = []
-  private let sequence: Sequence
+  private let state: DecoderState
   private let limit: Int
   private let ends: Set<Int32>
   private var sampler: Sampler
@@ -57,7 +57,7 @@ public final class Generation {
     self.prompt = prompt
     // The last token is not fed, so that a full context still yields one.
     limit = min(options.maxTokens, context - prompt.count + 1)
-    sequence = try Sequence(model.decoder, capacity: min(context, prompt.count + limit))
+    state = try DecoderState(model.decoder, capacity: min(context, prompt.count + limit))
     ends = model.special.ends
     sampler = try Sampler(options.sampling)
     decoder = StreamingDecoder(try model.tokenizer(), skipSpecial: true)
@@ -67,8 +67,8 @@ public final class Generation {
   /// The next token, or nil after the last.
   public func next() throws -> GenerationEvent? {
     if isFinished { return nil }
-    let logits = try tokens.last.map { try sequence.decode($0) } ?? sequence.prefill(prompt)
-    let id = try sampler.pick(logits, on: sequence.decoder.backend, history: prompt + tokens)
+    let logits = try tokens.last.map { try state.decode($0) } ?? state.prefill(prompt)
+    let id = try sampler.pick(logits, on: state.decoder.backend, history: prompt + tokens)
     tokens.append(id)
     if ends.contains(id) { return finish(id, .stop, stops.push(decoder.finish()).text) }
     let (text, stopped) = stops.push(try decoder.push(id))
