@@ -11,7 +11,7 @@ trap 'rm -rf "$scratch"' EXIT
 trap 'exit 1' HUP INT TERM
 
 set -- generate --model "$models/SmolLM2-135M-Instruct.Q4_1.gguf" --device "$device" \
-  --prompt "Explain in two sentences why the sky is blue."
+  --prompt "Once upon a time, in a small village by the sea," --max-tokens 120
 printf '\n$ flashcl'; printf ' %s' "$@"; printf '\n'
 "$flashcl" "$@"
 

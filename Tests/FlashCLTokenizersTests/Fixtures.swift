@@ -22,11 +22,11 @@ enum Fixture {
   }()
 
   static func bytes(cached name: String) throws -> [UInt8] {
-    Array(try Data(contentsOf: cache.appending(path: name)))
+    Array(try Data(contentsOf: cache.appending(path: "models").appending(path: name)))
   }
 
   static func isCached(_ name: String) -> Bool {
-    FileManager.default.fileExists(atPath: cache.appending(path: name).path())
+    FileManager.default.fileExists(atPath: cache.appending(path: "models").appending(path: name).path())
   }
 }
 
