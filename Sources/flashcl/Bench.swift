@@ -139,12 +139,25 @@ private struct BenchReport: Encodable {
     let gflops: Double
   }
 
+  /// A parameter's value as a case's name spells it: a number or a truth value where it reads as one.
+  struct Parameter: Encodable {
+    let text: String
+
+    func encode(to encoder: any Encoder) throws {
+      var container = encoder.singleValueContainer()
+      if let number = Int(text) { return try container.encode(number) }
+      if let truth = Bool(text) { return try container.encode(truth) }
+      if let number = Double(text), number.isFinite { return try container.encode(number) }
+      try container.encode(text)
+    }
+  }
+
   struct Entry: Encodable {
     let operation: String
     let strategy: String
     /// True for the strategy that a model would run.
     let chosen: Bool
-    let parameters: [String: String]
+    let parameters: [String: Parameter]
     let median_s: Double
     @Nullable var device_s: Double?
     let spread: Double
@@ -160,7 +173,9 @@ private struct BenchReport: Encodable {
       self.chosen = chosen
       let pairs = name.dropFirst(timing.operation.count + 1).dropLast().split(separator: ",")
       parameters = Dictionary(
-        pairs.map { $0.split(separator: "=", maxSplits: 1) }.map { (String($0[0]), String($0.last ?? "")) },
+        pairs.map { $0.split(separator: "=", maxSplits: 1) }.map {
+          (String($0[0]), Parameter(text: String($0.last ?? "")))
+        },
         uniquingKeysWith: { first, _ in first })
       median_s = timing.seconds
       device_s = timing.deviceSeconds
@@ -177,8 +192,8 @@ private struct BenchReport: Encodable {
         short(median_s * 1e6), fixed(spread * 100, 0), short(gflops), short(gbytes_per_s),
         fraction_of_ceiling.map { fixed($0 * 100, 0) } ?? "-",
       ]
-      let shape = parameters.filter { $0.value != "false" && $0.value != "none" }.sorted { $0.key < $1.key }
-        .map { "\($0.key)=\($0.value)" }.joined(separator: " ")
+      let shape = parameters.filter { !["false", "none"].contains($0.value.text) }.sorted { $0.key < $1.key }
+        .map { "\($0.key)=\($0.value.text)" }.joined(separator: " ")
       return BenchReport.line("\(operation) \(strategy)\(chosen ? " *" : "")", numbers, shape)
     }
   }

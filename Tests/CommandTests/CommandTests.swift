@@ -474,7 +474,7 @@ private let noOpenCL = ["FLASHCL_OPENCL_LIBRARY": "/nonexistent"]
     #expect(results.count { $0["chosen"] as? Bool == true } == 1)
     for result in results {
       #expect(result["operation"] as? String == "silu_multiply" && result["strategy"] is String)
-      #expect((result["parameters"] as? [String: Any])?["rows"] as? String == "1")
+      #expect((result["parameters"] as? [String: Any])?["rows"] as? Int == 1)
       for name in ["median_s", "spread", "gflops", "gbytes_per_s"] {
         #expect((result[name] as? Double ?? -1) >= 0, "\(name)")
       }
