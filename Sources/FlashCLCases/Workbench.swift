@@ -32,7 +32,7 @@ public final class Workbench {
   /// A generator of its own for each use, so that a backend's block size changes no other operand.
   func random() -> SplitMix64 {
     draws += 1
-    return SplitMix64(state: seed &+ draws &* 0xd134_2543_de82_ef95)
+    return SplitMix64(seed: seed &+ draws &* 0xd134_2543_de82_ef95)
   }
 
   /// `count` values of mean `mean` and standard deviation `deviation`.
@@ -243,21 +243,7 @@ extension Tensor {
   }
 }
 
-/// A small generator of known quality (Steele, Lea, Flood 2014).
-struct SplitMix64: RandomNumberGenerator {
-  var state: UInt64
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9e37_79b9_7f4a_7c15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-    return z ^ (z >> 31)
-  }
-
-  /// In 0 ..< 1.
-  mutating func uniform() -> Double { Double(next() >> 11) * 0x1p-53 }
-
+extension SplitMix64 {
   /// The sum of four uniform numbers of 16 bits, with mean 0 and deviation 1: close enough to normal, and
   /// without a logarithm.
   mutating func normal() -> Double {

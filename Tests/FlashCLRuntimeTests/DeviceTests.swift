@@ -52,7 +52,7 @@ import Testing
   }
 
   @Test func advisesOnDriversThatAreMissing() throws {
-    let root = TemporaryFolder()
+    let root = try TemporaryFolder()
     for (card, vendor) in [("card0", "0x8086\n"), ("card1", "0x10de\n"), ("card2", "rubbish"), ("card3", "")]
     {
       var folder = root.path
@@ -86,7 +86,7 @@ import Testing
 @Suite struct CapabilitiesTests {
   /// Whatever a device claims, the probes' answer must be usable: a program with its defines builds and runs.
   @Test func everyDevicesCapabilitiesHold() throws {
-    let folder = TemporaryFolder()
+    let folder = try TemporaryFolder()
     let cache = ProgramCache(folder: folder.path)
     for device in try Device.all() {
       let found = Capabilities.probed(on: device, cache: cache)
@@ -105,7 +105,7 @@ import Testing
   }
 
   @Test func damageInTheCacheIsProbedAnew() throws {
-    let folder = TemporaryFolder()
+    let folder = try TemporaryFolder()
     let cache = ProgramCache(folder: folder.path)
     let device = try Device.select()
     let found = Capabilities.probed(on: device, cache: cache)

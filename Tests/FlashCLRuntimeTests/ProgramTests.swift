@@ -81,7 +81,7 @@ import Testing
   }
 
   @Test func secondBuildComesFromDisk() throws {
-    let root = TemporaryFolder()
+    let root = try TemporaryFolder()
     let folder = root.path + "/a/b/programs"  // made on the way
     #expect(try useCache(folder) == 0)
     #expect(root.files().count == 1)
@@ -93,7 +93,7 @@ import Testing
 
   @Test(arguments: ["cut short", "one bit", "empty", "foreign", "longer", "header only"])
   func damagedFilesAreBuiltAnew(_ damage: String) throws {
-    let root = TemporaryFolder()
+    let root = try TemporaryFolder()
     #expect(try useCache(root.path) == 0)
     let name = try #require(root.files().first)
     let whole = try #require(readFile(root.path + "/" + name))
@@ -115,7 +115,7 @@ import Testing
   }
 
   @Test func aRenamedFileIsForeign() throws {
-    let root = TemporaryFolder()
+    let root = try TemporaryFolder()
     let cache = ProgramCache(folder: root.path)
     var (a, b) = (Fingerprint(), Fingerprint())
     a.combine("a")
@@ -131,7 +131,7 @@ import Testing
   /// Whole by its checksum, but no binary of this driver. Mesa's rusticl ends the process on such a file (22.3.6).
   @Test(.enabled(if: (try? Device.select().platformName) != "rusticl"))
   func aFileThatTheDriverRefusesIsBuiltAnew() throws {
-    let root = TemporaryFolder()
+    let root = try TemporaryFolder()
     #expect(try useCache(root.path) == 0)
     let name = try #require(root.files().first)
     let value = try #require(UInt128(name, radix: 16))
@@ -143,7 +143,7 @@ import Testing
 
   @Test func aFolderThatCannotBeWrittenIsNoError() throws {
     #expect(try useCache("/proc/flashcl/programs") == 0)
-    let root = TemporaryFolder()
+    let root = try TemporaryFolder()
     root.write("file", [1])
     #expect(try useCache(root.path + "/file/programs") == 0)
     #expect(root.files() == ["file"])

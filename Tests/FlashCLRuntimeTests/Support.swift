@@ -1,4 +1,4 @@
-import Glibc
+import Foundation
 
 @testable import FlashCLRuntime
 
@@ -11,51 +11,27 @@ func makeQueue(profiling: Bool = false, cache folder: String? = nil) throws -> Q
 final class TemporaryFolder {
   let path: String
 
-  init() {
-    var template = Array("/tmp/flashcl-test-XXXXXX".utf8CString)
-    path = String(cString: mkdtemp(&template))
+  init() throws {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent(
+      "flashcl-test-\(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: false)
+    path = folder.path
   }
 
   /// The names of all files below, folder by folder.
-  func files(_ below: String = "") -> [String] {
-    let here = path + "/" + below
-    guard let folder = opendir(here) else { return [] }
-    defer { closedir(folder) }
-    var names: [String] = []
-    while let entry = readdir(folder) {
-      let name = withUnsafePointer(to: &entry.pointee.d_name) {
-        $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-      }
-      if name == "." || name == ".." { continue }
-      let inner = below.isEmpty ? name : below + "/" + name
-      if entry.pointee.d_type == UInt8(DT_DIR) { names += files(inner) } else { names.append(inner) }
+  func files() -> [String] {
+    (FileManager.default.subpaths(atPath: path) ?? []).filter { name in
+      var isFolder: ObjCBool = false
+      return FileManager.default.fileExists(atPath: path + "/" + name, isDirectory: &isFolder)
+        && !isFolder.boolValue
     }
-    return names
   }
 
   func write(_ name: String, _ bytes: [UInt8]) {
-    guard let file = fopen(path + "/" + name, "wb") else { return }
-    fwrite(bytes, 1, bytes.count, file)
-    fclose(file)
+    _ = FileManager.default.createFile(atPath: path + "/" + name, contents: Data(bytes))
   }
 
-  deinit {
-    func remove(_ item: String) {
-      if let folder = opendir(item) {
-        var names: [String] = []
-        while let entry = readdir(folder) {
-          names.append(
-            withUnsafePointer(to: &entry.pointee.d_name) {
-              $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            })
-        }
-        closedir(folder)
-        for name in names where name != "." && name != ".." { remove(item + "/" + name) }
-      }
-      _ = Glibc.remove(item)
-    }
-    remove(path)
-  }
+  deinit { try? FileManager.default.removeItem(atPath: path) }
 }
 
 extension Queue {

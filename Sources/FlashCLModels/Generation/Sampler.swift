@@ -49,7 +49,7 @@ struct Sampler {
   init(_ options: SamplingOptions) throws {
     try options.validate()
     self.options = options
-    random = SplitMix64(state: options.seed)
+    random = SplitMix64(seed: options.seed)
   }
 
   /// The next token after `history` from logits `[1, vocabulary]`.
@@ -106,27 +106,11 @@ struct Sampler {
       // The greatest weight is e⁰ = 1.
       for index in weights.indices where weights[index] < Double(minP) { weights[index] = 0 }
     }
-    var left = random.unit() * weights.reduce(0, +)
+    var left = random.uniform() * weights.reduce(0, +)
     for (candidate, weight) in zip(kept, weights) where weight > 0 {
       left -= weight
       if left < 0 { return candidate.id }
     }
     return best.id  // rounding left a crumb
   }
-}
-
-/// A small generator of random numbers, the same on every platform. Source: Steele, Lea, Flood 2014.
-struct SplitMix64 {
-  var state: UInt64
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9e37_79b9_7f4a_7c15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-    return z ^ (z >> 31)
-  }
-
-  /// A number in [0, 1) of 53 random bits.
-  mutating func unit() -> Double { Double(next() >> 11) * 0x1p-53 }
 }
