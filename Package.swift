@@ -37,7 +37,7 @@ let modelTests = Target.testTarget(
 targets += [
   .testTarget(name: "FlashCLReferenceTests", dependencies: ["FlashCLReference"], exclude: ["Fixtures"]),
   .testTarget(name: "FlashCLCasesTests", dependencies: ["FlashCLCases"]),
-  .testTarget(name: "FlashCLFilesTests", dependencies: ["FlashCLFiles"], exclude: ["Fixtures"]),
+  .testTarget(name: "FlashCLFilesTests", dependencies: ["FlashCL", "FlashCLFiles"], exclude: ["Fixtures"]),
   .testTarget(name: "FlashCLTokenizersTests", dependencies: ["FlashCLTokenizers"], exclude: ["Fixtures"]),
   modelTests,
 ]

@@ -42,17 +42,11 @@ __kernel void cache_append_items(__global const X_T *keys, ulong keys_offset, ul
   keys += keys_offset + token * keys_token + head * keys_head;
   cached_keys += block * key_size * BLOCK + place;
   if (i < pairs) {
-    uint first = adjacent ? 2 * i : i;
-    uint second = adjacent ? 2 * i + 1 : i + pairs;
-    uint position = positions[positions_offset + token];
-    bool inside = position < length;
-    ulong entry = (ulong)(inside ? position : 0) * pairs + i;
-    float c = inside ? cosines[cosines_offset + entry] : NAN;
-    float s = inside ? sines[sines_offset + entry] : NAN;
-    float a = X_LOAD(keys, first);
-    float b = X_LOAD(keys, second);
-    C_STORE(cached_keys, first * BLOCK, a * c - b * s);
-    C_STORE(cached_keys, second * BLOCK, a * s + b * c);
+    uint2 at = rope_pair(i, pairs, adjacent);
+    float2 turned = rope_turn(X_LOAD(keys, at.x), X_LOAD(keys, at.y), cosines + cosines_offset, sines + sines_offset,
+                              positions[positions_offset + token], length, pairs, i);
+    C_STORE(cached_keys, at.x * BLOCK, turned.x);
+    C_STORE(cached_keys, at.y * BLOCK, turned.y);
   } else if (i + pairs < key_size && i >= pairs) {
     C_STORE(cached_keys, (i + pairs) * BLOCK, X_LOAD(keys, i + pairs));
   }

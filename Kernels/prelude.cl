@@ -91,6 +91,20 @@ inline float16 exp16(float16 x) {
   return select(e, x, isnan(x));
 }
 
+// Rotary positions, for rope and cache_append. Pair `pair` is elements (pair, pair + pairs), or (2·pair, 2·pair + 1).
+inline uint2 rope_pair(uint pair, uint pairs, int adjacent) {
+  return adjacent ? (uint2)(2 * pair, 2 * pair + 1) : (uint2)(pair, pair + pairs);
+}
+
+// (a, b) turned by the pair's angle at a position; NaN where the tables [length, pairs] have no such position.
+inline float2 rope_turn(float a, float b, __global const float *cosines, __global const float *sines, int position,
+                        uint length, uint pairs, uint pair) {
+  if ((uint)position >= length) return (float2)(NAN);
+  float c = cosines[(ulong)position * pairs + pair];
+  float s = sines[(ulong)position * pairs + pair];
+  return (float2)(a * c - b * s, a * s + b * c);
+}
+
 // The functions after a linear layer, in the order of `Activation`. GELU by tanh is x·sigmoid(2u): no cancellation.
 #define ACTIVATION_NONE 0
 #define ACTIVATION_RELU 1

@@ -20,17 +20,11 @@ __kernel void rope_items(__global const X_T *x, ulong x_offset, ulong x_token, u
   x += x_offset + token * x_token + head * x_head;
   y += y_offset + token * y_token + head * y_head;
   if (p < pairs) {
-    uint first = adjacent ? 2 * p : p;
-    uint second = adjacent ? 2 * p + 1 : p + pairs;
-    uint position = positions[positions_offset + token];
-    bool inside = position < length;
-    ulong entry = (ulong)(inside ? position : 0) * pairs + p;
-    float c = inside ? cosines[cosines_offset + entry] : NAN;
-    float s = inside ? sines[sines_offset + entry] : NAN;
-    float a = X_LOAD(x, first);
-    float b = X_LOAD(x, second);
-    X_STORE(y, first, a * c - b * s);
-    X_STORE(y, second, a * s + b * c);
+    uint2 at = rope_pair(p, pairs, adjacent);
+    float2 turned = rope_turn(X_LOAD(x, at.x), X_LOAD(x, at.y), cosines + cosines_offset, sines + sines_offset,
+                              positions[positions_offset + token], length, pairs, p);
+    X_STORE(y, at.x, turned.x);
+    X_STORE(y, at.y, turned.y);
   } else if (p < pairs + leftover) {
     uint i = p + pairs;
     X_STORE(y, i, X_LOAD(x, i));

@@ -1,3 +1,4 @@
+import FlashCL
 import Foundation
 import Testing
 
@@ -53,7 +54,7 @@ import Testing
   ) throws -> (opened: Int, refused: Int) {
     let sound = try MappedFile(path).contents()
     let folder = try TemporaryFolder()
-    var generator = SeededGenerator(state: 42)
+    var generator = SplitMix64(seed: 42)
     var outcome = (opened: 0, refused: 0)
     for _ in 0..<rounds {
       let damaged = try folder.write(mutate(sound, headerCount, &generator), as: "fuzz")
@@ -77,7 +78,7 @@ import Testing
   }
 
   /// Flips bytes, cuts the file, or sets a field of 4 or 8 bytes to a value at a border.
-  private func mutate(_ sound: [UInt8], _ headerCount: Int, _ generator: inout SeededGenerator) -> [UInt8] {
+  private func mutate(_ sound: [UInt8], _ headerCount: Int, _ generator: inout SplitMix64) -> [UInt8] {
     var bytes = sound
     let header = 0..<min(headerCount, bytes.count - 8)
     let borders: [UInt64] = [

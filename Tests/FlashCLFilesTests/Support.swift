@@ -62,19 +62,6 @@ func floats(_ file: any TensorFile, _ name: String) throws -> [Float] {
   }
 }
 
-/// splitmix64: the same numbers in each run.
-struct SeededGenerator: RandomNumberGenerator {
-  var state: UInt64
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-    return z ^ (z >> 31)
-  }
-}
-
 extension Array where Element == UInt8 {
   /// Appends an integer, little-endian.
   mutating func put<T: FixedWidthInteger>(_ value: T) {
