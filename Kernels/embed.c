@@ -9,6 +9,18 @@ FILE_TEXT(argmax) = {
 FILE_TEXT(attention) = {
 #embed "attention.cl" suffix(, )
   0};
+FILE_TEXT(attention_decode) = {
+#embed "attention_decode.cl" suffix(, )
+  0};
+FILE_TEXT(attention_prefill) = {
+#embed "attention_prefill.cl" suffix(, )
+  0};
+FILE_TEXT(attention_rows) = {
+#embed "attention_rows.cl" suffix(, )
+  0};
+FILE_TEXT(attention_weights) = {
+#embed "attention_weights.cl" suffix(, )
+  0};
 FILE_TEXT(cache_append) = {
 #embed "cache_append.cl" suffix(, )
   0};
@@ -57,6 +69,10 @@ static const struct {
 } files[] = {
   {"argmax.cl", argmax},
   {"attention.cl", attention},
+  {"attention_decode.cl", attention_decode},
+  {"attention_prefill.cl", attention_prefill},
+  {"attention_rows.cl", attention_rows},
+  {"attention_weights.cl", attention_weights},
   {"cache_append.cl", cache_append},
   {"ceilings.cl", ceilings},
   {"embedding.cl", embedding},

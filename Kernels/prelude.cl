@@ -9,6 +9,9 @@
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)
 
+// For functions of many or wide arguments, whose call costs more than their work.
+#define INLINE inline __attribute__((always_inline))
+
 typedef float f32_t;
 typedef half f16_t;
 typedef ushort bf16_t;
@@ -89,6 +92,23 @@ inline float16 exp16(float16 x) {
   e = select(e, (float16)0.0f, x < -87.3f);
   e = select(e, (float16)INFINITY, x > 88.7f);
   return select(e, x, isnan(x));
+}
+
+// tanh in sixteen lanes: with y = −2|x| and e^y = 2^n · e^r as in exp16, e^y − 1 = 2^n·(e^r − 1) + (2^n − 1) loses nothing
+// near 0, and tanh|x| = −(e^y − 1) / (e^y + 1).
+inline float16 tanh16(float16 x) {
+  float16 y = fmax(-2.0f * fabs(x), (float16)-40.0f);
+  float16 n = rint(y * 1.44269504f);
+  float16 r = fma(n, (float16)2.12194440e-4f, fma(n, (float16)-0.693359375f, y));
+  float16 e = fma(r, (float16)(1.0f / 5040), (float16)(1.0f / 720));
+  e = fma(e, r, (float16)(1.0f / 120));
+  e = fma(e, r, (float16)(1.0f / 24));
+  e = fma(e, r, (float16)(1.0f / 6));
+  e = fma(e, r, (float16)0.5f);
+  e = fma(e, r, (float16)1.0f) * r;
+  float16 power = as_float16((convert_int16(n) + 127) << 23);
+  float16 m = fma(power, e, power - 1.0f);
+  return select(copysign(-m / (m + 2.0f), x), x, isnan(x));
 }
 
 // Rotary positions, for rope and cache_append. Pair `pair` is elements (pair, pair + pairs), or (2·pair, 2·pair + 1).

@@ -15,9 +15,11 @@ public protocol Backend: AnyObject {
 
   /// Lays out weights for `Linear` and `Embedding`; several sources with equal `inputs` are stacked by outputs.
   func prepare(_ sources: [WeightSource]) throws -> Weight
-  /// An empty cache of `blocks` blocks for one layer; the backend chooses the block's layout.
-  func makeCache(blocks: Int, heads: Int, keySize: Int, valueSize: Int, type: ElementType) throws
-    -> KeyValueCache
+  /// An empty cache of `blocks` blocks of `blockLength` tokens for one layer; the backend chooses the block's layout.
+  /// `type` is f32, f16, bf16, or q8_0 where keySize and valueSize are multiples of 32.
+  func makeCache(
+    blocks: Int, blockLength: Int, heads: Int, keySize: Int, valueSize: Int, type: ElementType
+  ) throws -> KeyValueCache
 
   /// Queues the operation; `strategy` nil takes the one that `strategies(for:)` marks as chosen.
   func run(_ operation: any Operation, strategy: String?) throws
@@ -55,6 +57,14 @@ public struct StrategyReport: Sendable {
 }
 
 extension Backend {
+  /// An empty cache of blocks of 16 tokens.
+  public func makeCache(blocks: Int, heads: Int, keySize: Int, valueSize: Int, type: ElementType) throws
+    -> KeyValueCache
+  {
+    try makeCache(
+      blocks: blocks, blockLength: 16, heads: heads, keySize: keySize, valueSize: valueSize, type: type)
+  }
+
   public func run(_ operation: any Operation) throws { try run(operation, strategy: nil) }
 
   /// A tensor with these f32 values.

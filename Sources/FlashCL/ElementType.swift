@@ -1,5 +1,7 @@
 /// How the numbers of a tensor are stored; arithmetic is always f32 (Double in the reference).
 ///
+/// `bool` is one byte, true where it is not 0; masks alone have it.
+///
 /// A quantised type stores blocks of consecutive elements of one row. Its bytes are those of GGUF:
 ///
 /// | type | block | bytes | value of element i |
@@ -10,12 +12,12 @@
 ///
 /// nibble(i) is the low half of byte i for i < 16 and the high half of byte i − 16 otherwise.
 public enum ElementType: String, Sendable, CaseIterable, Codable {
-  case f32, f16, bf16, i32, q8_0, q4_0, q4_1
+  case f32, f16, bf16, i32, bool, q8_0, q4_0, q4_1
 
   /// Elements in one block: 1 for the plain types.
   public var blockLength: Int {
     switch self {
-    case .f32, .f16, .bf16, .i32: 1
+    case .f32, .f16, .bf16, .i32, .bool: 1
     case .q8_0, .q4_0, .q4_1: 32
     }
   }
@@ -25,6 +27,7 @@ public enum ElementType: String, Sendable, CaseIterable, Codable {
     switch self {
     case .f32, .i32: 4
     case .f16, .bf16: 2
+    case .bool: 1
     case .q8_0: 2 + 32
     case .q4_0: 2 + 16
     case .q4_1: 2 + 2 + 16

@@ -33,4 +33,13 @@ extension Tensor {
       throw FlashCLError.shape("\(operation): \(operand) must be dense; its strides are \(strides)")
     }
   }
+
+  /// Throws unless the tensor has as many axes as `shape`, each of that size or 1, and this type.
+  func requireBroadcast(_ operation: String, _ operand: String, to shape: [Int], _ type: ElementType) throws {
+    guard self.shape.count == shape.count, zip(self.shape, shape).allSatisfy({ $0 == 1 || $0 == $1 }) else {
+      throw FlashCLError.shape(
+        "\(operation): \(operand) should be \(shape), or 1 in any axis, and is \(self.shape)")
+    }
+    try require(operation, operand, self.shape, [type], dense: false)
+  }
 }

@@ -6,7 +6,7 @@ open class Storage {
 /// A view of elements in a backend's memory: element `[i, j, …]` lies at `offset + i·strides[0] + j·strides[1] + …`.
 ///
 /// Offsets and strides count elements. A tensor never owns a copy: slices share their parent's storage.
-public struct Tensor {
+public struct Tensor: Equatable {
   public let shape: [Int]
   public let strides: [Int]
   public let offset: Int
@@ -20,6 +20,15 @@ public struct Tensor {
     self.type = type
     self.storage = storage
   }
+
+  /// The same view of the same memory.
+  public static func == (a: Tensor, b: Tensor) -> Bool {
+    a.storage === b.storage && a.offset == b.offset && a.shape == b.shape && a.strides == b.strides
+      && a.type == b.type
+  }
+
+  /// The strides with which a loop over a larger shape reads this tensor: 0 along axes of size 1.
+  public var broadcastStrides: [Int] { zip(shape, strides).map { $0 == 1 ? 0 : $1 } }
 
   /// Strides of a row-major tensor without gaps.
   public static func denseStrides(_ shape: [Int]) -> [Int] {
@@ -147,7 +156,7 @@ public struct WeightSource {
 
 /// Keys and values of one layer for many tokens, in blocks of `blockLength` tokens.
 ///
-/// Only blocks and slots are public: slot `s` is token `s % blockLength` of block `s / blockLength`. The layout inside a
+/// A block has 16 to 256 tokens, a multiple of 16. Only blocks and slots are public: slot `s` is token `s % blockLength` of block `s / blockLength`. The layout inside a
 /// block belongs to the backend.
 public struct KeyValueCache {
   public let blocks: Int

@@ -67,7 +67,7 @@ extension Case {
   public static var all: [Case] {
     [
       embeddingCases, layerNormCases, rmsNormCases, geluCases, siluMultiplyCases, ropeCases, linearCases,
-      attentionCases, cacheAppendCases, softmaxCases, argMaxCases, topKCases,
+      attentionCases, attentionWeightsCases, cacheAppendCases, softmaxCases, argMaxCases, topKCases,
     ].flatMap { $0 }
   }
 

@@ -175,25 +175,29 @@ private final class Judge {
     guard let judged = trial.judged as? any ReferenceOperation else {
       throw CaseError.badCase("\(item.operation) has no reference")
     }
-    let (truth, magnitude) = (try judged.truth(), try judged.magnitude())
-    return try judged.outputs.indices.map { i in
+    let sample = Sample(of: judged, seed: item.seed)
+    let (truth, magnitude) = (try judged.truth(sample), try judged.magnitude(sample))
+    return try judged.outputs.enumerated().map { i, output in
       let tolerance = item.tolerances[min(i, item.tolerances.count - 1)]
       let bounds = try tolerance.bounds(
-        truth: truth[i], magnitude: magnitude[i], naive: { try judged.naive()[i] },
-        columns: judged.outputs[i].columns)
-      return Expectation(type: judged.outputs[i].type, truth: truth[i], bounds: bounds)
+        truth: truth[i], magnitude: magnitude[i], naive: { try judged.naive(sample)[i] },
+        columns: output.columns)
+      return Expectation(
+        type: output.type, truth: truth[i], bounds: bounds, indices: sample?.indices(count: output.count))
     }
   }
 
   func judge(_ trial: Trial, _ bench: Workbench, _ result: (CaseResult.Outcome, String?) -> CaseResult) throws
     -> CaseResult
   {
-    var (count, wrong, worst): (Int, Int, [Deviation]) = (0, 0, [])
+    var (count, wrong, worst, stray): (Int, Int, [Deviation], String?) = (0, 0, [], nil)
     for (i, (output, expectation)) in zip(trial.judged.outputs, try expectations.get()).enumerated() {
-      let verdict = expectation.judge(try bench.values(output), output: i)
+      let got = try bench.values(output)
+      let verdict = expectation.judge(got, output: i)
       count += expectation.truth.count
       wrong += verdict.wrong
       worst = Deviation.worst(worst + verdict.worst)
+      stray = stray ?? expectation.stray(got, output: i)
     }
     let damage = try bench.damage(outputs: trial.operation.outputs + (trial.witness?.outputs ?? []))
     var outcome: CaseResult
@@ -201,11 +205,23 @@ private final class Judge {
       outcome = result(.failed, "\(wrong) of \(count) elements are wrong; \(worst[0])")
       outcome.worst = worst.filter { !$0.isRight }
     } else {
-      outcome = damage.map { result(.failed, $0) } ?? result(.passed, nil)
+      outcome = (stray ?? damage).map { result(.failed, $0) } ?? result(.passed, nil)
     }
     if let first = worst.first, first.error.isFinite {
       (outcome.error, outcome.tolerance) = (first.error, first.bound)
     }
     return outcome
+  }
+}
+
+extension ReferenceOperation {
+  fileprivate func truth(_ sample: Sample?) throws -> [[Double]] {
+    try sample.map { try $0.operation.truth(rows: $0.rows) } ?? truth()
+  }
+  fileprivate func naive(_ sample: Sample?) throws -> [[Double]] {
+    try sample.map { try $0.operation.naive(rows: $0.rows) } ?? naive()
+  }
+  fileprivate func magnitude(_ sample: Sample?) throws -> [[Double]] {
+    try sample.map { try $0.operation.magnitude(rows: $0.rows) } ?? magnitude()
   }
 }

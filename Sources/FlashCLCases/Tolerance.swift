@@ -52,7 +52,7 @@ public enum Tolerance: Sendable {
       return magnitude.map { factor * $0 + Self.flushed }
     case .twice(let cache):
       let naive = try naive()
-      let rounding = 4 * unit + (cache == .f32 ? 0 : cache == .f16 ? 0x1p-11 : 0x1p-8)
+      let rounding = 4 * unit + (cache == .f32 ? 0 : cache == .f16 ? 0x1p-11 : cache == .bf16 ? 0x1p-8 : 0x1p-7)
       var bounds = magnitude.map { rounding * $0 + Self.flushed }
       for start in stride(from: 0, to: truth.count, by: max(columns, 1)) {
         let row = start..<min(start + columns, truth.count)
@@ -94,20 +94,23 @@ public struct Deviation: Sendable, CustomStringConvertible {
   }
 }
 
-/// What is true of one output, and how far a result may lie from it.
+/// What is true of one output, or of some of its rows, and how far a result may lie from it.
 struct Expectation {
   let type: ElementType
   let truth: [Double]
   let bounds: [Double]
+  /// Which elements of the output these are, ascending; nil where they are all.
+  var indices: [Int]?
 
   /// How many elements are wrong, and the five that use most of their bounds.
   func judge(_ got: [Double], output: Int) -> (wrong: Int, worst: [Deviation]) {
     var wrong = 0
     var worst: [Deviation] = []
-    for (index, truth) in truth.enumerated() {
+    for (place, truth) in truth.enumerated() {
+      let index = indices?[place] ?? place
       let got = got[index]
       // A bound that is not a number allows nothing.
-      let bound = bounds[index].isFinite ? bounds[index] : 0
+      let bound = bounds[place].isFinite ? bounds[place] : 0
       let (low, high) = (type.rounded(truth - bound), type.rounded(truth + bound))
       let isRight = truth.isNaN ? got.isNaN : low <= got && got <= high
       if !isRight { wrong += 1 }
@@ -119,5 +122,51 @@ struct Expectation {
       }
     }
     return (wrong, worst)
+  }
+
+  /// Says which element is not finite of those that have no truth here; nil where all are.
+  func stray(_ got: [Double], output: Int) -> String? {
+    guard let indices else { return nil }
+    let compared = Set(indices)
+    let stray = got.indices.first { !got[$0].isFinite && !compared.contains($0) }
+    return stray.map {
+      "output \(output), element \($0) is \(got[$0]); it lies in none of the rows compared, but all must be finite"
+    }
+  }
+}
+
+/// Which rows of an operation are compared where all would take too long.
+struct Sample {
+  /// Above so many operations of arithmetic.
+  static let limit = 2e9
+
+  let operation: any SampledOperation
+  /// Ascending: 96 or more, or all where there are no more.
+  let rows: [Int]
+
+  /// Nil where the operation is small, or can be computed only whole.
+  init?(of operation: any ReferenceOperation, seed: UInt64) {
+    guard operation.cost.flops > Self.limit, let operation = operation as? any SampledOperation else { return nil }
+    let height = operation.outputs[0].shape.dropLast().last ?? 1
+    self.init(operation, height: height, seed: seed)
+  }
+
+  /// With the rows in panels of `height`, such as the queries of one head: of the first and the last panel the first and
+  /// last rows and both sides of tiles' borders, and others that `seed` draws.
+  init(_ operation: any SampledOperation, height: Int, seed: UInt64) {
+    let borders = [16, 32, 64, 128, 256].flatMap { [$0, (height - 1) / $0 * $0] }
+    let edges = ([0, height - 1] + borders.flatMap { [$0 - 1, $0] }).filter { 0 <= $0 && $0 < height }
+    let count = operation.rowCount
+    var rows = Set(edges + edges.map { count - height + $0 })
+    var random = SplitMix64(seed: seed)
+    while rows.count < min(96, count) { rows.insert(Int.random(in: 0..<count, using: &random)) }
+    self.operation = operation
+    self.rows = rows.sorted()
+  }
+
+  /// Where the rows' elements lie in an output of `count` elements.
+  func indices(count: Int) -> [Int] {
+    let width = count / operation.rowCount
+    return rows.flatMap { $0 * width..<($0 + 1) * width }
   }
 }

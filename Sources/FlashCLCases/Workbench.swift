@@ -92,6 +92,7 @@ public final class Workbench {
       case .f16: [mark, 0x7e]
       case .bf16: [mark | 0x80, 0x7f]
       case .i32: [0xff, 0xff, 0xff, 0x7f]
+      case .bool: [mark]
       default: [mark, 0xa5, 0xda, 0x7f]
       }
     let size = count * bytes.count
@@ -146,17 +147,14 @@ public final class Workbench {
   // MARK: - Caches
 
   /// A cache for sequences of these lengths, in shuffled blocks, full of NaN; table and slots go with it.
-  func cache(_ lengths: [Int], heads: Int, keySize: Int, valueSize: Int, _ type: ElementType) throws
-    -> CachePlan
-  {
+  func cache(
+    _ lengths: [Int], heads: Int, keySize: Int, valueSize: Int, _ type: ElementType, blockLength: Int = 16
+  ) throws -> CachePlan {
     let longest = max(lengths.max() ?? 0, 1)
-    let blockLength = try backend.makeCache(
-      blocks: 1, heads: heads, keySize: keySize, valueSize: valueSize, type: type
-    ).blockLength
     let perSequence = (longest + blockLength - 1) / blockLength + 1
     let blocks = lengths.count * perSequence + 2
     let cache = try backend.makeCache(
-      blocks: blocks, heads: heads, keySize: keySize, valueSize: valueSize, type: type)
+      blocks: blocks, blockLength: blockLength, heads: heads, keySize: keySize, valueSize: valueSize, type: type)
     var random = random()
     let order = (0..<blocks).shuffled(using: &random)
     let slots = blocks * blockLength

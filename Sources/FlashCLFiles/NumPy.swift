@@ -10,12 +10,32 @@
 public protocol NumPyElement: BitwiseCopyable, Sendable {
   /// NumPy's name of the type, little-endian.
   static var descr: String { get }
+  /// Fills `elements` with the bytes of a file; both have one length.
+  static func copy(_ bytes: UnsafeRawBufferPointer, to elements: UnsafeMutableRawBufferPointer)
 }
 
+extension NumPyElement {
+  public static func copy(_ bytes: UnsafeRawBufferPointer, to elements: UnsafeMutableRawBufferPointer) {
+    elements.copyMemory(from: bytes)
+  }
+}
+
+extension Float16: NumPyElement { public static var descr: String { "<f2" } }
 extension Float: NumPyElement { public static var descr: String { "<f4" } }
 extension Double: NumPyElement { public static var descr: String { "<f8" } }
+extension Int8: NumPyElement { public static var descr: String { "|i1" } }
+extension UInt8: NumPyElement { public static var descr: String { "|u1" } }
 extension Int32: NumPyElement { public static var descr: String { "<i4" } }
 extension Int64: NumPyElement { public static var descr: String { "<i8" } }
+
+extension Bool: NumPyElement {
+  public static var descr: String { "|b1" }
+
+  /// In a file any byte but 0 is true; Swift's Bool has no bytes but 0 and 1.
+  public static func copy(_ bytes: UnsafeRawBufferPointer, to elements: UnsafeMutableRawBufferPointer) {
+    for (index, byte) in bytes.enumerated() { elements[index] = byte == 0 ? 0 : 1 }
+  }
+}
 
 // MARK: - Writing
 
@@ -133,24 +153,71 @@ public struct NumPyArray<Element: NumPyElement>: Sendable {
   ///
   /// - Throws: `FileError` naming what the header says and what was expected.
   public init(contentsOf path: String) throws {
-    let mapped = try MappedFile(path)
+    let file = try NumPyFile(path)
+    shape = file.shape
+    elements = try file.elements()
+  }
+}
+
+// MARK: - Reading
+
+/// A .npy file (versions 1 to 3, C order) of any element type: its header is read and checked against the file's length,
+/// its elements are read from disk as they are touched.
+public struct NumPyFile: Sendable {
+  public let shape: [Int]
+  /// NumPy's name of the element type, such as `<f4`.
+  public let descr: String
+  /// The product of the shape; 1 for a scalar.
+  public let count: Int
+  private let mapped: MappedFile
+  private let dataStart: Int
+
+  /// - Throws: `FileError`, also for Fortran order, elements that are no numbers, and data of another length.
+  public init(_ path: String) throws {
+    mapped = try MappedFile(path)
     let (header, dataStart) = try Self.readHeader(mapped)
-    guard header.descr == Element.descr else {
-      throw FileError(
-        path, "holds elements of type \(quoted(header.descr)), expected \(quoted(Element.descr))")
+    (shape, descr, self.dataStart) = (header.shape, header.descr, dataStart)
+    guard let size = header.elementSize else {
+      throw FileError(path, "holds elements of type \(quoted(descr)), which are no numbers")
     }
     if header.isFortran { throw FileError(path, "is in Fortran order, expected C order") }
-    let size = MemoryLayout<Element>.stride
     let dataCount = mapped.bytes.count - dataStart
-    guard let count = product(header.shape), count <= dataCount / size, count * size == dataCount else {
-      throw FileError(
-        path, "has the shape \(header.shape) of \(size)-byte elements, but \(dataCount) bytes of data")
+    // Without its zeros too, so that nobody's strides overflow.
+    guard let count = product(shape), product(shape.map { max($0, 1) } + [size]) != nil,
+      count <= dataCount / size, count * size == dataCount
+    else {
+      throw FileError(path, "has the shape \(shape) of \(size)-byte elements, but \(dataCount) bytes of data")
     }
-    shape = header.shape
-    elements = withExtendedLifetime(mapped) {
+    self.count = count
+  }
+
+  public var path: String { mapped.path }
+
+  /// The element type in words: `float32`, `bool`, `big-endian int16`.
+  public var typeName: String {
+    let kinds: [Character: String] = ["b": "bool", "i": "int", "u": "uint", "f": "float", "c": "complex"]
+    let (kind, size) = (descr.dropFirst().first ?? " ", Int(descr.dropFirst(2)) ?? 0)
+    let name = (kinds[kind] ?? descr) + (kind == "b" ? "" : "\(8 * size)")
+    return (descr.first == ">" ? "big-endian " : "") + name
+  }
+
+  /// The elements as they stand in the file, in C order; the bytes are valid while `body` runs.
+  public func withBytes<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
+    try withExtendedLifetime(mapped) {
+      try body(UnsafeRawBufferPointer(rebasing: mapped.bytes[dataStart...]))
+    }
+  }
+
+  /// All elements.
+  ///
+  /// - Throws: `FileError` if the file holds another type.
+  public func elements<Element: NumPyElement>(of _: Element.Type = Element.self) throws -> [Element] {
+    guard descr == Element.descr else {
+      throw FileError(path, "holds elements of type \(quoted(descr)), expected \(quoted(Element.descr))")
+    }
+    return withBytes { bytes in
       [Element](unsafeUninitializedCapacity: count) { buffer, initialized in
-        let data = UnsafeRawBufferPointer(rebasing: mapped.bytes[dataStart...])
-        UnsafeMutableRawBufferPointer(buffer).copyMemory(from: data)
+        Element.copy(bytes, to: UnsafeMutableRawBufferPointer(buffer))
         initialized = count
       }
     }
@@ -183,6 +250,14 @@ private struct NumPyHeader {
   var descr = ""
   var isFortran = false
   var shape: [Int] = []
+
+  /// Bytes of one element: the number at the end of `<f4`; nil for text, objects and dates.
+  var elementSize: Int? {
+    guard let order = descr.first, "<>|=".contains(order), let kind = descr.dropFirst().first,
+      "biufc".contains(kind), let size = Int(descr.dropFirst(2)), (1...32).contains(size)
+    else { return nil }
+    return size
+  }
 
   /// Nil unless the text is just that dictionary, keys in any order.
   init?(_ text: String) {

@@ -242,7 +242,7 @@ extension Checkpoint {
     case .bf16: none(UInt16.self, mask: 0x7f80, step: 2)
     case .q8_0, .q4_0: none(UInt16.self, mask: 0x7c00, step: type.blockBytes)
     case .q4_1: none(UInt16.self, mask: 0x7c00, step: type.blockBytes, scales: 2)
-    case .i32: true
+    case .i32, .bool: true
     }
   }
 }

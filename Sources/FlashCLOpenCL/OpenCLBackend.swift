@@ -44,16 +44,33 @@ public final class OpenCLBackend: Backend, DeviceTimed {
     }
   }
 
-  public func makeCache(blocks: Int, heads: Int, keySize: Int, valueSize: Int, type: ElementType) throws
-    -> KeyValueCache
-  {
-    let tokens = blocks * CacheStorage.blockLength * heads
+  public func makeCache(
+    blocks: Int, blockLength: Int, heads: Int, keySize: Int, valueSize: Int, type: ElementType
+  ) throws -> KeyValueCache {
+    let isQuantised = type == .q8_0
+    guard ElementType.activations.contains(type) || isQuantised else {
+      throw FlashCLError.unsupported("a cache of type \(type.rawValue); it may be f32, f16, bf16 or q8_0")
+    }
+    guard blockLength % CacheStorage.runLength == 0, (16...256).contains(blockLength) else {
+      throw FlashCLError.unsupported(
+        "cache blocks of \(blockLength) tokens; multiples of 16 up to 256 are served")
+    }
+    guard !isQuantised || (keySize % 32 == 0 && valueSize % 32 == 0) else {
+      throw FlashCLError.unsupported(
+        "a q8_0 cache of keys of \(keySize) and values of \(valueSize); both must be multiples of 32")
+    }
+    let tokens = blocks * blockLength * heads
+    let elementBytes = isQuantised ? 1 : type.blockBytes
+    func scales(_ size: Int) throws -> Buffer? {
+      isQuantised ? try queue.allocate(max(4, ElementType.f16.bytes(tokens * size / 32))) : nil
+    }
     return KeyValueCache(
-      blocks: blocks, blockLength: CacheStorage.blockLength, heads: heads, keySize: keySize,
-      valueSize: valueSize, type: type,
+      blocks: blocks, blockLength: blockLength, heads: heads, keySize: keySize, valueSize: valueSize,
+      type: type,
       storage: CacheStorage(
-        keys: try queue.allocate(type.bytes(tokens * keySize)),
-        values: try queue.allocate(type.bytes(tokens * valueSize))))
+        keys: try queue.allocate(max(4, elementBytes * tokens * keySize)),
+        values: try queue.allocate(max(4, elementBytes * tokens * valueSize)), keyScales: try scales(keySize),
+        valueScales: try scales(valueSize)))
   }
 
   public func run(_ operation: any Operation, strategy: String?) throws {
@@ -74,15 +91,17 @@ public final class OpenCLBackend: Backend, DeviceTimed {
 
   private func run<O: OpenCLOperation>(_ operation: O, _ name: String?) throws {
     if operation.isEmpty { return }
+    var lastReason = "no strategy fits this call"
     for strategy in O.strategies(on: launcher.traits) where name == nil || strategy.name == name {
       if let reason = strategy.unfit(operation, launcher.traits) {
+        lastReason = reason
         if name != nil { throw FlashCLError.unsupported("\(O.name) by \(strategy.name): \(reason)") }
       } else {
         return try strategy.launch(operation, launcher)
       }
     }
     throw FlashCLError.unsupported(
-      "\(O.name)" + (name.map { " has no strategy \($0)" } ?? ": no strategy fits this call"))
+      "\(O.name)" + (name.map { " has no strategy \($0)" } ?? ": \(lastReason)"))
   }
 
   private func reports<O: OpenCLOperation>(_ operation: O) -> [StrategyReport] {
@@ -109,15 +128,20 @@ final class DeviceStorage: Storage {
   init(_ buffer: Buffer) { self.buffer = buffer }
 }
 
-/// One layer's cache: keys `[blocks, heads, size, 16]`, values `[blocks, heads, 16, size]` (Kernels/cache_append.cl).
+/// One layer's cache in runs of sixteen tokens: keys `[runs, heads, size, 16]`, values `[runs, heads, 16, size]`, and, of
+/// q8_0, scales `[runs, heads, size / 32, 16]` of each (Kernels/cache_append.cl).
 final class CacheStorage: Storage {
-  /// Sixteen keys are one vector of a CPU device; BLOCK in the kernels.
-  static let blockLength = 16
+  /// Sixteen keys are one vector of a CPU device.
+  static let runLength = 16
   let keys: Buffer
   let values: Buffer
-  init(keys: Buffer, values: Buffer) {
+  let keyScales: Buffer?
+  let valueScales: Buffer?
+  init(keys: Buffer, values: Buffer, keyScales: Buffer?, valueScales: Buffer?) {
     self.keys = keys
     self.values = values
+    self.keyScales = keyScales
+    self.valueScales = valueScales
   }
 }
 

@@ -62,6 +62,8 @@ enum Operand {
   case tensor(Tensor?)
   /// Buffer, offset, and the strides of these axes.
   case view(Tensor, [Int])
+  /// The view of a tensor [1, heads, rows, …] whose rows are those of several sequences: a stride of 0 from each to the next.
+  case packed(Tensor)
   case buffer(Buffer?)
   case ulong(Int)
   case uint(Int)
@@ -70,12 +72,24 @@ enum Operand {
 }
 
 /// Text substituted before a kernel is compiled: sizes of heads, storage types, strategy parameters.
-typealias Defines = KeyValuePairs<String, String>
+struct Defines: ExpressibleByDictionaryLiteral {
+  var pairs: [(name: String, value: String)]
+
+  init(dictionaryLiteral elements: (String, String)...) { pairs = elements.map { ($0, $1) } }
+
+  static func + (a: Defines, b: Defines) -> Defines {
+    var sum = a
+    sum.pairs += b.pairs
+    return sum
+  }
+}
 
 /// Finds, builds and launches kernels by name, on one queue.
 final class Launcher {
   let queue: Queue
   let traits: Traits
+  /// What masks need on the device from call to call.
+  let tables = MaskTables()
   private var kernels: [String: Kernel] = [:]
   /// Names of all kernels that were launched.
   var launched: Set<String> { Set(kernels.values.map(\.name)) }
@@ -87,9 +101,11 @@ final class Launcher {
       localMemory: queue.device.localMemory)
   }
 
-  /// Queues kernel `file_strategy` over `global` items, rounded up to whole groups where `local` is given.
+  /// Queues kernel `file_strategy` over `global` items, rounded up to whole groups where `local` is given; `terms` is text
+  /// that the call puts after prelude.cl.
   func launch(
-    _ name: String, in file: KernelFile, _ defines: Defines = [:], global: [Int], local: [Int]? = nil,
+    _ name: String, in file: KernelFile, terms: String = "", _ defines: Defines = [:], global: [Int],
+    local: [Int]? = nil,
     _ operands: [Operand]
   ) throws {
     var arguments: [Argument] = []
@@ -106,6 +122,11 @@ final class Launcher {
         arguments.append(.buffer(try tensor.buffer()))
         arguments.append(.long(Int64(tensor.offset)))
         for axis in axes { arguments.append(.long(Int64(tensor.strides[axis]))) }
+      case .packed(let tensor):
+        arguments.append(.buffer(try tensor.buffer()))
+        arguments.append(.long(Int64(tensor.offset)))
+        arguments.append(.long(0))
+        for axis in [1, 2] { arguments.append(.long(Int64(tensor.strides[axis]))) }
       case .buffer(let buffer): arguments.append(buffer.map { .buffer($0) } ?? .null)
       case .ulong(let value): arguments.append(.long(Int64(value)))
       case .uint(let value): arguments.append(.uint(UInt32(value)))
@@ -119,19 +140,23 @@ final class Launcher {
         rounded[axis] = (global[axis] + local[axis] - 1) / local[axis] * local[axis]
       }
     }
-    try queue.launch(kernel(name, file, defines), global: rounded, local: local, arguments)
+    try queue.launch(kernel(name, file, terms, defines), global: rounded, local: local, arguments)
   }
 
-  private func kernel(_ name: String, _ file: KernelFile, _ defines: Defines) throws -> Kernel {
+  private func kernel(_ name: String, _ file: KernelFile, _ terms: String, _ defines: Defines) throws
+    -> Kernel
+  {
     var key = name
-    for (define, value) in defines {
+    for (define, value) in defines.pairs {
       key += " "
       key += define
       key += "="
       key += value
     }
+    key += terms
     if let kernel = kernels[key] { return kernel }
-    let kernel = try queue.kernel(name, in: file.source, defines: defines.map { Define($0.key, $0.value) })
+    let kernel = try queue.kernel(
+      name, in: file.source(terms), defines: defines.pairs.map { Define($0.name, $0.value) })
     kernels[key] = kernel
     return kernel
   }
@@ -139,14 +164,23 @@ final class Launcher {
 
 /// The kernel files, each with what is prepended to it.
 struct KernelFile: Sendable {
-  let source: Source
+  private let name: String
+  private let prelude, rest: String
+  private let plain: Source
 
   /// File `name`.cl after prelude.cl and the files of `including`.
   init(_ name: String, including: [String] = []) {
-    let files = (["prelude"] + including + [name]).map { "\($0).cl" }
+    self.name = name
     // One text, but each file keeps its own line numbers in build logs.
-    let text = files.map { "#line 1 \"\($0)\"\n\(KernelFile.text($0))\n" }.joined()
-    source = Source(name: "\(name).cl", text: text)
+    func text(_ file: String) -> String { "#line 1 \"\(file).cl\"\n\(KernelFile.text("\(file).cl"))\n" }
+    prelude = text("prelude")
+    rest = (including + [name]).map(text).joined()
+    plain = Source(name: "\(name).cl", text: prelude + rest)
+  }
+
+  /// The whole text, with `terms` after the prelude.
+  func source(_ terms: String) -> Source {
+    terms.isEmpty ? plain : Source(name: "\(name).cl", text: prelude + "#line 1 \"terms\"\n" + terms + rest)
   }
 
   /// Names of all embedded files, such as "layer_norm.cl".

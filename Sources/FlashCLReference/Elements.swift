@@ -13,6 +13,7 @@ extension ElementType {
       switch self {
       case .f32: values[i] = Double(source.loadUnaligned(as: Float.self))
       case .i32: values[i] = Double(source.loadUnaligned(as: Int32.self))
+      case .bool: values[i] = source.load(as: UInt8.self) == 0 ? 0 : 1
       case .f16: values[i] = Double(Float16(bitPattern: source.loadUnaligned(as: UInt16.self)))
       case .bf16: values[i] = Double(Float(bitPattern: UInt32(source.loadUnaligned(as: UInt16.self)) << 16))
       case .q8_0, .q4_0, .q4_1: preconditionFailure("quantised elements are decoded by blocks")
@@ -33,6 +34,7 @@ extension ElementType {
       switch self {
       case .f32: target.storeBytes(of: Float(value), as: Float.self)
       case .i32: target.storeBytes(of: Int32(value), as: Int32.self)
+      case .bool: target.storeBytes(of: value == 0 ? 0 : 1, as: UInt8.self)
       case .f16: target.storeBytes(of: Float16(value).bitPattern, as: UInt16.self)
       case .bf16: target.storeBytes(of: bfloat(Float(value)), as: UInt16.self)
       case .q8_0, .q4_0, .q4_1: preconditionFailure("nothing is stored in quantised form")
@@ -47,6 +49,7 @@ extension ElementType {
     case .f32: Double(Float(value))
     case .f16: Double(Float16(value))
     case .bf16: Double(Float(bitPattern: UInt32(bfloat(Float(value))) << 16))
+    case .bool: value == 0 ? 0 : 1
     case .i32, .q8_0, .q4_0, .q4_1: value
     }
   }

@@ -39,19 +39,28 @@ public final class ReferenceBackend: Backend {
       storage: storage)
   }
 
-  public func makeCache(blocks: Int, heads: Int, keySize: Int, valueSize: Int, type: ElementType) throws
-    -> KeyValueCache
-  {
-    guard ElementType.activations.contains(type) else {
-      throw FlashCLError.unsupported("a cache of type \(type.rawValue); it may be f32, f16 or bf16")
+  public func makeCache(
+    blocks: Int, blockLength: Int, heads: Int, keySize: Int, valueSize: Int, type: ElementType
+  ) throws -> KeyValueCache {
+    guard ElementType.activations.contains(type) || type == .q8_0 else {
+      throw FlashCLError.unsupported("a cache of type \(type.rawValue); it may be f32, f16, bf16 or q8_0")
     }
-    let slots = blocks * ReferenceCache.blockLength
+    guard type != .q8_0 || (keySize % 32 == 0 && valueSize % 32 == 0) else {
+      throw FlashCLError.unsupported(
+        "a q8_0 cache of keys of \(keySize) and values of \(valueSize) elements; both must be multiples of 32"
+      )
+    }
+    guard (16...256).contains(blockLength), blockLength % 16 == 0 else {
+      throw FlashCLError.unsupported(
+        "a cache in blocks of \(blockLength) tokens; they have 16 to 256, a multiple of 16")
+    }
+    let stored = type == .q8_0 ? .f32 : type
     return KeyValueCache(
-      blocks: blocks, blockLength: ReferenceCache.blockLength, heads: heads, keySize: keySize,
-      valueSize: valueSize, type: type,
+      blocks: blocks, blockLength: blockLength, heads: heads, keySize: keySize, valueSize: valueSize,
+      type: type,
       storage: ReferenceCache(
-        keys: try allocate([slots, heads, keySize], type),
-        values: try allocate([slots, heads, valueSize], type)))
+        keys: try allocate([blocks * blockLength, heads, keySize], stored),
+        values: try allocate([blocks * blockLength, heads, valueSize], stored)))
   }
 
   public func run(_ operation: any Operation, strategy: String?) throws {
@@ -92,9 +101,8 @@ final class ReferenceStorage: Storage {
   deinit { base.deallocate() }
 }
 
-/// One layer's cache in its natural layout.
+/// One layer's cache in its natural layout; one of type q8_0 holds in f32 what its elements are worth.
 final class ReferenceCache: Storage {
-  static let blockLength = 16
   let keys: Tensor  // [slots, Hkv, D]
   let values: Tensor  // [slots, Hkv, Dv]
 

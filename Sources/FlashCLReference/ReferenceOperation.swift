@@ -29,16 +29,34 @@ extension ReferenceOperation {
   }
 }
 
+/// An operation each of whose rows is computed by itself, so that of a large output a few rows can be judged.
+///
+/// Row r is, in each output, the r-th of `rowCount` equal runs of its elements, row-major.
+public protocol SampledOperation: ReferenceOperation {
+  var rowCount: Int { get }
+  /// What `truth`, `naive` and `magnitude` have of these rows, in this order.
+  func truth(rows: [Int]) throws -> [[Double]]
+  func naive(rows: [Int]) throws -> [[Double]]
+  func magnitude(rows: [Int]) throws -> [[Double]]
+}
+
 /// Calls `body` for ranges that together cover `0 ..< count`, on all cores; each range has `grain` items or
-/// fewer.
-func parallel(_ count: Int, grain: Int, _ body: (Range<Int>) -> Void) {
+/// fewer. Throws what the first range that failed threw.
+func parallel<Failure>(
+  _ count: Int, grain: Int, _ body: (Range<Int>) throws(Failure) -> Void
+) throws(Failure) {
   let chunks = (count + grain - 1) / grain
-  if chunks < 2 { return count > 0 ? body(0..<count) : () }
-  withoutActuallyEscaping(body) { body in
-    // Safe: the ranges are disjoint, and nothing else runs until all are done.
-    nonisolated(unsafe) let body = body
-    DispatchQueue.concurrentPerform(iterations: chunks) { chunk in
-      body(chunk * grain..<min((chunk + 1) * grain, count))
+  if chunks < 2 { return count > 0 ? try body(0..<count) : () }
+  var results = [Result<Void, Failure>](repeating: .success(()), count: chunks)
+  results.withUnsafeMutableBufferPointer { results in
+    withoutActuallyEscaping(body) { body in
+      // Safe: the ranges are disjoint, and nothing else runs until all are done.
+      nonisolated(unsafe) let (body, results) = (body, results)
+      DispatchQueue.concurrentPerform(iterations: chunks) { chunk in
+        let range = chunk * grain..<min((chunk + 1) * grain, count)
+        do throws(Failure) { try body(range) } catch { results[chunk] = .failure(error) }
+      }
     }
   }
+  for result in results { try result.get() }
 }

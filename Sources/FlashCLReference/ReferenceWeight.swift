@@ -20,8 +20,9 @@ final class ReferenceWeight: Storage {
         throw FlashCLError.shape(
           "weight \(source.name) has \(source.inputs) inputs, \(first.name), stacked with it, \(inputs)")
       }
-      guard source.type != .i32 else {
-        throw FlashCLError.unsupported("weight \(source.name) is of type i32; weights are real numbers")
+      guard source.type != .i32, source.type != .bool else {
+        throw FlashCLError.unsupported(
+          "weight \(source.name) is of type \(source.type.rawValue); weights are real numbers")
       }
       parts.append(Part(start: start, type: source.type, bytes: source.rows()))
       start += source.outputs
@@ -39,7 +40,7 @@ final class ReferenceWeight: Storage {
       guard let base = bytes.baseAddress else { return }
       var block = base + part.type.bytes((output - part.start) * inputs)
       switch part.type {
-      case .f32, .f16, .bf16, .i32: part.type.decode(block, count: inputs, into: values)
+      case .f32, .f16, .bf16, .i32, .bool: part.type.decode(block, count: inputs, into: values)
       case .q8_0:
         for i in stride(from: 0, to: inputs, by: 32) {
           let d = half(block)

@@ -14,6 +14,9 @@
 public protocol ReferenceScalar: BinaryFloatingPoint {
   /// e^x
   static func exp(_ x: Self) -> Self
+  /// ln x
+  static func log(_ x: Self) -> Self
+  static func tanh(_ x: Self) -> Self
   /// The complementary error function, 1 − erf(x).
   static func erfc(_ x: Self) -> Self
   /// Σ a[i] · b[i]
@@ -30,6 +33,26 @@ extension Double: ReferenceScalar {
       Musl.exp(x)
     #else
       Darwin.exp(x)
+    #endif
+  }
+
+  public static func tanh(_ x: Double) -> Double {
+    #if canImport(Glibc)
+      Glibc.tanh(x)
+    #elseif canImport(Musl)
+      Musl.tanh(x)
+    #else
+      Darwin.tanh(x)
+    #endif
+  }
+
+  public static func log(_ x: Double) -> Double {
+    #if canImport(Glibc)
+      Glibc.log(x)
+    #elseif canImport(Musl)
+      Musl.log(x)
+    #else
+      Darwin.log(x)
     #endif
   }
 
@@ -80,6 +103,8 @@ extension Float: ReferenceScalar {
   // Through Double: the function is then exact to half an ulp, and the naive error is that of the arithmetic
   // around it.
   public static func exp(_ x: Float) -> Float { Float(Double.exp(Double(x))) }
+  public static func log(_ x: Float) -> Float { Float(Double.log(Double(x))) }
+  public static func tanh(_ x: Float) -> Float { Float(Double.tanh(Double(x))) }
   public static func erfc(_ x: Float) -> Float { Float(Double.erfc(Double(x))) }
 
   public static func dot(_ a: UnsafePointer<Double>, _ b: UnsafePointer<Double>, _ count: Int) -> Float {

@@ -20,8 +20,9 @@ struct Command: ParsableCommand {
       """,
     version: "0.1.0",
     subcommands: [
-      Generate.self, Embed.self, Logits.self, Tokenize.self, Detokenize.self, Inspect.self, Devices.self,
-      Check.self, Bench.self,
+      Generate.self, Embed.self, Logits.self, AttentionCommand.self, Tokenize.self, Detokenize.self,
+      Inspect.self,
+      Devices.self, Check.self, Bench.self,
     ])
 
   static func main() {

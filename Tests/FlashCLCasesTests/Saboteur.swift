@@ -95,10 +95,11 @@ final class Saboteur: Backend {
     try inner.read(tensor, into: bytes)
   }
   func prepare(_ sources: [WeightSource]) throws -> Weight { try inner.prepare(sources) }
-  func makeCache(blocks: Int, heads: Int, keySize: Int, valueSize: Int, type: ElementType) throws
-    -> KeyValueCache
-  {
-    try inner.makeCache(blocks: blocks, heads: heads, keySize: keySize, valueSize: valueSize, type: type)
+  func makeCache(
+    blocks: Int, blockLength: Int, heads: Int, keySize: Int, valueSize: Int, type: ElementType
+  ) throws -> KeyValueCache {
+    try inner.makeCache(
+      blocks: blocks, blockLength: blockLength, heads: heads, keySize: keySize, valueSize: valueSize, type: type)
   }
   func flush() {}
   func synchronise() {}

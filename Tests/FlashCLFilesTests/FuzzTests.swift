@@ -42,11 +42,20 @@ import Testing
     #expect(outcome.refused > 1000)
   }
 
-  @Test func npy() throws {
-    _ = try fuzz(fixture("float32.npy"), headerCount: 128, rounds: 1000) { path -> Safetensors? in
-      _ = try NumPyArray<Float>(contentsOf: path)
+  @Test(arguments: ["float32", "float16", "bool", "uint8"]) func npy(name: String) throws {
+    let outcome = try fuzz(fixture(name + ".npy"), headerCount: 128, rounds: 1000) { path in
+      let file = try NumPyFile(path)
+      file.withBytes { _ = ($0.first, $0.last) }
+      _ = (file.typeName, Tensor(shape: file.shape, type: .f32, storage: Storage()))
+      switch name {
+      case "float32": _ = try file.elements(of: Float.self)
+      case "float16": _ = try file.elements(of: Float16.self)
+      case "bool": _ = try file.elements(of: Bool.self)
+      default: _ = try file.elements(of: UInt8.self)
+      }
       return nil
     }
+    #expect(outcome.opened > 0 && outcome.refused > 500)
   }
 
   private func fuzz(

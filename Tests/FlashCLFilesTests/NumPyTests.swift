@@ -17,6 +17,35 @@ import Testing
     let scalar = try NumPyArray<Int64>(contentsOf: fixture("int64.npy"))
     #expect(scalar.shape == [])
     #expect(scalar.elements == [1 << 62 + 1])
+    #expect(
+      try NumPyArray<Float16>(contentsOf: fixture("float16.npy")).elements == [0.1, -0.0, .infinity, 65504])
+    #expect(try NumPyArray<Int8>(contentsOf: fixture("int8.npy")).elements == [-128, 0, 127])
+    #expect(try NumPyArray<UInt8>(contentsOf: fixture("uint8.npy")).elements == [0, 1, 255])
+    #expect(try NumPyArray<Bool>(contentsOf: fixture("bool.npy")).elements == [true, false, false, true])
+  }
+
+  /// What a file holds is known before its elements are read.
+  @Test(arguments: [
+    ("float16", [2, 2], 4), ("float32", [2, 3], 6), ("float64", [3], 3), ("int8", [3], 3),
+    ("uint8", [1, 3], 3),
+    ("int32", [2, 3, 4], 24), ("int64", [], 1), ("bool", [2, 2], 4),
+  ])
+  func looksIntoAnyFile(name: String, shape: [Int], count: Int) throws {
+    let file = try NumPyFile(fixture(name + ".npy"))
+    #expect(file.shape == shape && file.count == count && file.typeName == name)
+    #expect(file.withBytes { $0.count } == count * (Int(file.descr.dropFirst(2)) ?? 0))
+    if name != "float64" {
+      expectError(fixture(name + ".npy"), file.descr, "expected \"<f8\"") {
+        try file.elements(of: Double.self)
+      }
+    }
+  }
+
+  @Test func aByteThatIsNotZeroIsTrue() throws {
+    let folder = try TemporaryFolder()
+    let bytes = try MappedFile(fixture("bool.npy")).contents()
+    let path = try folder.write(bytes.dropLast(4) + [0, 1, 2, 255], as: "x.npy")
+    #expect(try NumPyArray<Bool>(contentsOf: path).elements == [false, true, true, true])
   }
 
   /// The very bytes that NumPy writes, header and all.
@@ -32,7 +61,11 @@ import Testing
     try compare("float64.npy", Double.self)
     try compare("int32.npy", Int32.self)
     try compare("int64.npy", Int64.self)
-    #expect(try folder.names == ["float32.npy", "float64.npy", "int32.npy", "int64.npy"])
+    try compare("float16.npy", Float16.self)
+    try compare("int8.npy", Int8.self)
+    try compare("uint8.npy", UInt8.self)
+    try compare("bool.npy", Bool.self)
+    #expect(try folder.names.count == 8)
   }
 
   @Test func writesRowByRow() throws {
@@ -100,6 +133,8 @@ import Testing
       try NumPyArray<Float>(contentsOf: fixture("float64.npy"))
     }
     expectError(nil, "type \">f4\"") { try NumPyArray<Float>(contentsOf: fixture("bigendian.npy")) }
+    #expect(try NumPyFile(fixture("bigendian.npy")).typeName == "big-endian float32")
+    expectError(nil, "type \"<U3\", which are no numbers") { try NumPyFile(fixture("text.npy")) }
     expectError(nil, "Fortran order") { try NumPyArray<Float>(contentsOf: fixture("fortran.npy")) }
     try refuse(Array("hello".utf8), "is not a .npy file")
     try refuse(header(sound, version: 4), "version 4")
@@ -118,5 +153,12 @@ import Testing
     }
     let huge = "{'shape': (4611686018427387904,4), 'descr': '<f4', 'fortran_order': False}"
     try refuse(header(huge), "has the shape")
+    // Holds nothing, and yet no strides could describe it.
+    let empty = "{'shape': (4611686018427387904,4,0), 'descr': '<f4', 'fortran_order': False}"
+    try refuse(header(empty, dataCount: 0), "has the shape")
+    for descr in ["<f0", "<f", "<f-4", "<f99", "f4", "<", "<M8", "<f4444444444444444444444"] {
+      let text = "{'shape': (2,), 'descr': '\(descr)', 'fortran_order': False}"
+      try refuse(header(text), "holds elements of type \"\(descr)\", which are no numbers")
+    }
   }
 }

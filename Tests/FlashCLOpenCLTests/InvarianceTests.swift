@@ -68,7 +68,8 @@ import Testing
           cache: cache,
           table: try backend.tensor(sequences.flatMap { tables[$0] }, [sequences.count, blocks[1]]),
           lengths: try backend.tensor(sequences.map { Int32(lengths[$0]) }, [sequences.count]),
-          longest: sequences.map { lengths[$0] }.max() ?? 0), causal: .lowerRight, phase: .decode,
+          longest: sequences.map { lengths[$0] }.max() ?? 0),
+        options: AttentionOptions(mask: .causal(.lowerRight)), phase: .decode,
         y: try backend.allocate([sequences.count, heads, 1, size], .f32))
     }
     let both = try operation([0, 1])

@@ -10,26 +10,26 @@ import Testing
     // One key takes part; the other three are NaN. Without keys a row is 0.
     let keys = try backend.tensor([1, .nan, .nan, .nan, 1, .nan, .nan, .nan], [2, 1, 4, 1])
     let q = try backend.tensor([Float(1), 1], [2, 1, 1, 1])
-    let y = try backend.attention(
-      q, keys: keys, values: keys, lengths: backend.tensor([Int32(1), 0], [2]))
+    let y = try backend.attention(q, keys, keys, lengths: backend.tensor([Int32(1), 0], [2]))
     #expect(try backend.floats(y) == [1, 0])
-    let seen = try backend.attention(
-      q, keys: keys, values: keys, lengths: backend.tensor([Int32(2), 1], [2]))
+    let seen = try backend.attention(q, keys, keys, lengths: backend.tensor([Int32(2), 1], [2]))
     #expect(try backend.floats(seen)[0].isNaN && backend.floats(seen)[1] == 1)
     // More queries than keys: the first rows see nothing under the lower-right mask.
     let three = try backend.tensor([Float(1), 1, 1], [1, 1, 3, 1])
     let one = try backend.tensor([Float(5)], [1, 1, 1, 1])
-    #expect(
-      try backend.floats(backend.attention(three, keys: one, values: one, causal: .lowerRight)) == [0, 0, 5])
+    let causal = AttentionOptions(mask: .causal(.lowerRight))
+    #expect(try backend.floats(backend.attention(three, one, one, causal)) == [0, 0, 5])
   }
 
   @Test func slotsOutsideACacheAreNotWritten() throws {
     let cache = try backend.makeCache(blocks: 1, heads: 1, keySize: 1, valueSize: 1, type: .f16)
     let x = try backend.tensor([Float(1), 2, 3], [3, 1, 1])
     try backend.append(keys: x, values: x, slots: backend.tensor([Int32(-1), 16, 0], [3]), to: cache)
-    let y = try backend.attention(
-      backend.tensor([Float(1)], [1, 1, 1, 1]), cache: cache, table: backend.tensor([Int32(0)], [1, 1]),
-      lengths: backend.tensor([Int32(1)], [1]), longest: 1, phase: .decode)
+    let y = try backend.mergedAttention(
+      backend.tensor([Float(1)], [1, 1, 1, 1]),
+      .paged(
+        cache: cache, table: backend.tensor([Int32(0)], [1, 1]), lengths: backend.tensor([Int32(1)], [1]),
+        longest: 1), phase: .decode)
     #expect(try backend.floats(y) == [3])
   }
 
@@ -64,9 +64,11 @@ import Testing
     let q = x.reshaped([1, 1, 1, 4])
     for (block, length) in [(Int32(1), Int32(1)), (-1, 1), (0, 2)] {
       #expect(throws: FlashCLError.self) {
-        try backend.attention(
-          q, cache: cache, table: backend.tensor([block], [1, 1]), lengths: backend.tensor([length], [1]),
-          longest: 1, phase: .decode)
+        try backend.mergedAttention(
+          q,
+          .paged(
+            cache: cache, table: backend.tensor([block], [1, 1]), lengths: backend.tensor([length], [1]),
+            longest: 1), phase: .decode)
       }
     }
   }
@@ -82,7 +84,7 @@ import Testing
       try backend.allocate([1, 1, 2, 3], .f32), try backend.allocate([1, 1, 0, 3], .f32)
     )
     #expect(
-      try backend.floats(backend.attention(queries, keys: keys, values: keys))
+      try backend.floats(backend.attention(queries, keys, keys))
         == [Float](repeating: 0, count: 6))
   }
 

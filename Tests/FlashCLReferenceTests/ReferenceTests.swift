@@ -61,10 +61,12 @@ import Testing
     let golden = try Goldens.load().attention
     let q = try backend.tensor(golden.q, [2, 4, 5, 8])
     let (k, v) = (try backend.tensor(golden.k, [2, 2, 9, 8]), try backend.tensor(golden.v, [2, 2, 9, 6]))
-    for causal in [Attention.Causal.none, .upperLeft, .lowerRight] {
-      let y = try backend.allocate([2, 4, 5, 6], .f32)
-      try backend.run(Attention(q: q, source: .dense(keys: k, values: v, lengths: nil), causal: causal, y: y))
-      #expect(agree(try backend.doubles(y), try #require(golden.y[causal.rawValue])), "\(causal)")
+    let masks: [String: AttentionMask] = [
+      "none": .all, "upper_left": .causal(.upperLeft), "lower_right": .causal(.lowerRight),
+    ]
+    for (name, mask) in masks {
+      let y = try backend.attention(q, k, v, AttentionOptions(mask: mask))
+      #expect(agree(try backend.doubles(y), try #require(golden.y[name])), "\(name)")
     }
     // Sequence 0 lies in block 2, sequence 1 in block 1; block 0 is never written and NaN.
     let cache = try backend.makeCache(blocks: 3, heads: 2, keySize: 8, valueSize: 6, type: .f32)
@@ -90,7 +92,7 @@ import Testing
           cache: cache, table: backend.tensor([Int32(2), 1], [2, 1]),
           lengths: backend.tensor([Int32(9), 9], [2]),
           longest: 9),
-        causal: .lowerRight, phase: .decode, y: y))
+        options: AttentionOptions(mask: .causal(.lowerRight)), phase: .decode, y: y))
     #expect(agree(try backend.doubles(y), try #require(golden.y["lower_right"])))
   }
 
@@ -171,8 +173,8 @@ import Testing
     let example = try WorkedExamples.load().retrieval
     for scale in example.scales {
       let y = try backend.attention(
-        backend.tensor(example.q).heads(1), keys: backend.tensor(example.k).heads(1),
-        values: backend.tensor(example.v).heads(1), scale: scale)
+        backend.tensor(example.q).heads(1), backend.tensor(example.k).heads(1),
+        backend.tensor(example.v).heads(1), AttentionOptions(scale: scale))
       #expect(try backend.doubles(y) == example.out.flatMap { $0 })
     }
   }
@@ -185,7 +187,7 @@ import Testing
       let weight = try backend.weight((w[0].count, .f32, bytes), inputs: w.count, order: .inputsByOutputs)
       return try backend.linear(x, weight, phase: .prefill).heads(1)
     }
-    let y = try backend.attention(project(example.wq), keys: project(example.wk), values: project(example.wv))
+    let y = try backend.attention(project(example.wq), project(example.wk), project(example.wv))
     let got = try backend.doubles(y)
     #expect(zip(got, example.out.flatMap { $0 }).allSatisfy { abs($0 - $1) < 1e-6 })
     #expect(zip(got, example.printedRow0).allSatisfy { abs($0 - $1) < 1e-4 })

@@ -80,6 +80,39 @@ extension ReferenceBackend {
 
   func doubles(_ tensor: Tensor) throws -> [Double] { try floats(tensor).map { Double($0) } }
 
+  /// A boolean tensor.
+  func mask(_ values: [Int], _ shape: [Int]) throws -> Tensor {
+    let tensor = try allocate(shape, .bool)
+    try values.map { UInt8($0) }.withUnsafeBytes { try write($0, to: tensor) }
+    return tensor
+  }
+
+  /// Repeatable values between −1 and 1.
+  func noise(_ shape: [Int], _ seed: UInt64) throws -> Tensor {
+    var generator = SplitMix64(seed: seed)
+    return try tensor((0..<shape.reduce(1, *)).map { _ in 2 * generator.uniform() - 1 }, shape)
+  }
+
+  /// The log-sum-exp of every row: where one key takes part, its score.
+  func scores(_ q: Tensor, _ k: Tensor, _ options: AttentionOptions) throws -> [Double] {
+    let logSumExp = try allocate([Int](q.shape.dropLast()), .f32)
+    _ = try attention(q, k, k, options, logSumExp: logSumExp)
+    return try doubles(logSumExp)
+  }
+
+  /// How often each key counts in each query, a line of digits for a query: with all scores 0 a key that counts n times
+  /// weighs n / Σ, and Σ is e to the log-sum-exp.
+  func counts(_ mask: AttentionMask, queries: Int, keys: Int, head: Int = 0) throws -> [String] {
+    let q = try tensor([Double](repeating: 0, count: (head + 1) * queries), [1, head + 1, queries, 1])
+    let k = try tensor([Double](repeating: 0, count: keys), [1, 1, keys, 1])
+    let options = AttentionOptions(mask: mask)
+    let weights = try doubles(attentionWeights(q, k, options, heads: [head]))
+    let sums = try scores(q, k, options).map { exp($0) }
+    return (0..<queries).map { i in
+      weights[i * keys..<(i + 1) * keys].map { "\(Int(($0 * sums[head * queries + i]).rounded()))" }.joined()
+    }
+  }
+
   /// One source, or several stacked.
   func weight(
     _ parts: (outputs: Int, type: ElementType, bytes: [UInt8])..., inputs: Int,
@@ -106,5 +139,7 @@ extension ReferenceBackend {
 /// True when every f32 element is the truth, rounded, give or take `ulps`.
 func agree(_ got: [Double], _ truth: [Double], ulps: Double = 1) -> Bool {
   got.count == truth.count
-    && zip(got, truth).allSatisfy { abs($0 - $1) <= ulps * Double(Float($1).ulp) || ($0.isNaN && $1.isNaN) }
+    && zip(got, truth).allSatisfy {
+      $0 == $1 || abs($0 - $1) <= ulps * Double(Float($1).ulp) || ($0.isNaN && $1.isNaN)
+    }
 }

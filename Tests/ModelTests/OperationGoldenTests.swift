@@ -19,9 +19,7 @@ import Testing
     func has(_ name: String) -> Bool { json["inputs"]?[name] != nil }
   }
 
-  /// Windows and biases are not there yet.
   static let goldens = ((try? Fixtures.json("operations/cases.json"))?.array ?? []).map { Golden(json: $0) }
-    .filter { $0.parameter("window") == nil && !$0.has("bias") || $0.description.hasPrefix("layer_norm") }
 
   @Test func thereAreGoldens() { #expect(Self.goldens.count >= 20) }
 
@@ -38,19 +36,21 @@ import Testing
     let operation: any Operation
     switch golden.json["operation"]?.string ?? "" {
     case "attention":
-      let causal: Attention.Causal =
-        switch golden.parameter("causal")?.string {
-        case "upperLeft": .upperLeft
-        case "lowerRight": .lowerRight
-        default: .none
-        }
+      var mask = AttentionMask.all
+      if let causal = golden.parameter("causal")?.string {
+        mask = .causal(causal == "upperLeft" ? .upperLeft : .lowerRight)
+      }
+      if let left = golden.parameter("window")?.int { mask = mask.and(.window(left: left, right: -1)) }
+      let bias = golden.has("bias") ? try tensor("bias") : nil
       let lengths = golden.has("lengths") ? try golden.integers("lengths") : nil
       operation = Attention(
         q: try tensor("q"),
         source: .dense(
           keys: try tensor("k"), values: try tensor("v"),
-          lengths: try lengths.map { try backend.tensor($0.elements, $0.shape) }), causal: causal,
-        scale: golden.parameter("scale")?.double.map { Float($0) }, y: out)
+          lengths: try lengths.map { try backend.tensor($0.elements, $0.shape) }),
+        options: AttentionOptions(
+          mask: mask, scale: golden.parameter("scale")?.double.map { Float($0) },
+          bias: bias.map { $0.shape.count == 3 ? $0.reshaped([1] + $0.shape) : $0 }), y: out)
     case "layer_norm":
       operation = LayerNorm(
         x: matrix(try tensor("x")), gain: try tensor("gain"), bias: try tensor("bias"),

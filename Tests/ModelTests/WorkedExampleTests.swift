@@ -12,14 +12,14 @@ import Testing
 
   private func attend(
     _ backend: any Backend, q: [Float], k: [Float], v: [Float], size: Int, valueSize: Int,
-    causal: Attention.Causal = .none, scale: Float? = nil
+    mask: AttentionMask = .all, scale: Float? = nil
   ) throws -> [Float] {
     func heads(_ values: [Float], _ size: Int) throws -> Tensor {
       try backend.tensor(values, [1, 1, values.count / size, size])
     }
     return try backend.floats(
       backend.attention(
-        heads(q, size), keys: heads(k, size), values: heads(v, valueSize), causal: causal, scale: scale))
+        heads(q, size), heads(k, size), heads(v, valueSize), AttentionOptions(mask: mask, scale: scale)))
   }
 
   private func random(_ count: Int, seed: UInt64) -> [Float] {
@@ -69,7 +69,7 @@ import Testing
     let identity = (0..<n * n).map { Float($0 / n == $0 % n ? 1 : 0) }
     let x = random(n * 16, seed: 1)
     let weights = try attend(
-      place.backend(), q: x, k: x, v: identity, size: 16, valueSize: n, causal: .upperLeft)
+      place.backend(), q: x, k: x, v: identity, size: 16, valueSize: n, mask: .causal(.upperLeft))
     for row in 0..<n {
       for column in 0..<n { #expect((weights[row * n + column] == 0) == (column > row)) }
       #expect(abs(weights[row * n..<(row + 1) * n].reduce(0, +) - 1) < 1e-5)
@@ -187,7 +187,7 @@ import Testing
       return try backend.linear(x, w, phase: .prefill).heads(1, batch: 4)
     }
     let y = try backend.attention(
-      project(4, seed: 7), keys: project(4, seed: 8), values: project(5, seed: 9))
+      project(4, seed: 7), project(4, seed: 8), project(5, seed: 9))
     #expect(y.reshaped([4, 3, 5]).shape == [4, 3, 5])
     #expect(try backend.floats(y).allSatisfy { $0.isFinite })
   }

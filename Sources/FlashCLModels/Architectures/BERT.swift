@@ -134,7 +134,8 @@ public final class BERT {
       func part(_ index: Int) -> Tensor {
         qkv.slice(1, index * width..<(index + 1) * width).heads(heads, batch: batch.count)
       }
-      let attended = try backend.attention(part(0), keys: part(1), values: part(2), lengths: lengths)
+      let attended = try backend.mergedAttention(
+        part(0), .dense(keys: part(1), values: part(2), lengths: lengths), phase: .prefill)
       let out = try backend.linear(attended, layer.out, bias: layer.outBias, phase: .prefill)
       x = try backend.layerNorm(out, plus: x, gain: layer.norm1Gain, bias: layer.norm1Bias, epsilon: epsilon)
       let up = try backend.linear(x, layer.up, bias: layer.upBias, activation: activation, phase: .prefill)

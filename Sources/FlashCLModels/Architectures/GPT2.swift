@@ -94,9 +94,11 @@ public final class GPT2: Decoder {
       try backend.append(
         keys: qkv.slice(1, width..<2 * width).split(heads),
         values: qkv.slice(1, 2 * width..<3 * width).split(heads), slots: step.slots, to: caches[n])
-      let attended = try backend.attention(
-        qkv.slice(1, 0..<width).heads(heads), cache: caches[n], table: step.table, lengths: step.lengths,
-        longest: step.longest, phase: step.phase)
+      let attended = try backend.mergedAttention(
+        qkv.slice(1, 0..<width).heads(heads),
+        .paged(
+          cache: caches[n], table: step.table, lengths: step.lengths, longest: step.longest),
+        AttentionOptions(mask: .causal(.lowerRight)), phase: step.phase)
       x = try backend.linear(attended, layer.out, bias: layer.outBias, plus: x, phase: step.phase)
 
       let normed2 = try backend.layerNorm(x, gain: layer.norm2Gain, bias: layer.norm2Bias, epsilon: epsilon)

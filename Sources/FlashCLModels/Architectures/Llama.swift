@@ -106,9 +106,11 @@ public final class Llama: Decoder {
         keys: k.split(keyHeads), values: v.split(keyHeads), slots: step.slots, positions: step.positions,
         table: rope, to: caches[n])
       try backend.rope(q.split(heads), positions: step.positions, table: rope, into: q.split(heads))
-      let attended = try backend.attention(
-        q.heads(heads), cache: caches[n], table: step.table, lengths: step.lengths, longest: step.longest,
-        phase: step.phase)
+      let attended = try backend.mergedAttention(
+        q.heads(heads),
+        .paged(
+          cache: caches[n], table: step.table, lengths: step.lengths, longest: step.longest),
+        AttentionOptions(mask: .causal(.lowerRight)), phase: step.phase)
       x = try backend.linear(attended, layer.out, bias: layer.outBias, plus: x, phase: step.phase)
 
       let normed2 = try backend.rmsNorm(x, gain: layer.feedForwardNorm, epsilon: epsilon)

@@ -6,121 +6,303 @@ extension Attention: OpenCLOperation {
     traits.order(gpu: [split, tiled], cpu: [lanes, blocks], any: [rows])
   }
 
-  private static let file = KernelFile("attention")
+  private static let rowsFile = KernelFile("attention_rows", including: ["attention"])
+  private static let prefillFile = KernelFile("attention_prefill", including: ["attention"])
+  private static let decodeFile = KernelFile("attention_decode", including: ["attention"])
   /// Keys of one split, fixed so that bits do not depend on other sequences; SPLIT in the kernel.
   private static let splitLength = 128
 
-  private static let rows = Strategy<Attention>("rows") { op, launcher in
-    try op.launch("attention_rows", launcher, global: [op.queries, op.heads, op.batch])
+  private static let rows = Strategy<Attention>("rows", unfit: { op, _ in op.termsUnfit }) { op, launcher in
+    let call = try AttentionCall(op, launcher)
+    try call.launch("attention_rows", in: rowsFile, call.choice, global: [op.queryCount, op.heads, op.batch])
   }
 
   private static let tiled = Strategy<Attention>(
     "tiled",
     unfit: { op, traits in
-      if op.isDecode { return "made for prefill" }
-      return traits.unfit(items: 64, localBytes: op.tileBytes(op.tile(traits)))
+      op.prefillUnfit ?? traits.unfit(items: 64, localBytes: op.tileBytes(op.tile(traits)))
     }
   ) { op, launcher in
     let tile = op.tile(launcher.traits)
-    try op.launch(
-      "attention_tiled", launcher, tile: tile,
-      global: [(op.queries + tile - 1) / tile * 8, op.heads * 8, op.batch], local: [8, 8, 1])
+    try op.launchTiles(
+      "attention_tiled", launcher, rows: tile, keys: tile,
+      global: [(op.queryCount + tile - 1) / tile * 8, op.heads * 8, op.batch], local: [8, 8, 1])
   }
 
-  private static let blocks = Strategy<Attention>(
-    "blocks", unfit: { op, _ in op.isDecode ? "made for prefill" : nil }
-  ) { op, launcher in
-    try op.launch(
-      "attention_blocks", launcher, global: [(op.queries + 15) / 16, op.heads, op.batch], local: [1, 1, 1])
+  private static let blocks = Strategy<Attention>("blocks", unfit: { op, _ in op.prefillUnfit }) {
+    op, launcher in
+    // Tiles of keys and values of 2048 floats each; at least a run of a cache.
+    let wide = max(AttentionCall.size(op), op.y.columns)
+    try op.launchTiles(
+      "attention_blocks", launcher, rows: 16, keys: wide <= 64 ? 32 : 16,
+      global: [(op.queryCount + 15) / 16, op.heads, op.batch], local: [1, 1, 1])
   }
 
   private static let split = Strategy<Attention>(
     "split",
     unfit: { op, traits in
-      op.splitUnfit ?? traits.unfit(items: splitLength, localBytes: 4 * (op.q.columns + 2 * splitLength))
+      op.decodeUnfit
+        ?? traits.unfit(items: splitLength, localBytes: 4 * (AttentionCall.size(op) + 2 * splitLength))
     }
   ) { op, launcher in
     try op.launchSplits(
-      "attention_split", launcher, global: [op.splits * splitLength, op.keyHeads, op.batch * op.queries],
-      local: [splitLength, 1, 1])
+      "attention_split", launcher, global: [splitLength, op.keyHeads], local: [splitLength, 1, 1])
   }
 
   private static let lanes = Strategy<Attention>(
     "lanes",
-    unfit: { op, _ in op.splitUnfit ?? (op.y.columns % 16 == 0 ? nil : "needs values of whole sixteens") }
+    unfit: { op, _ in
+      if let reason = op.decodeUnfit { return reason }
+      let isWhole = op.y.columns % 16 == 0 && (op.isPaged || AttentionCall.size(op) % 16 == 0)
+      return isWhole ? nil : "needs heads of whole sixteens"
+    }
   ) { op, launcher in
     try op.launchSplits(
-      "attention_lanes", launcher,
-      global: [op.splits, op.heads / op.headsAtOnce, op.batch * op.queries], local: [1, 1, 1])
+      "attention_lanes", launcher, global: [1, op.heads / op.headsAtOnce], local: [1, 1, 1])
   }
 
-  private var batch: Int { q.shape[0] }
-  private var heads: Int { q.shape[1] }
-  private var queries: Int { q.shape[2] }
-  private var group: Int { heads / keyHeads }
-  private var splits: Int { max(1, (keyCount + Self.splitLength - 1) / Self.splitLength) }
-
   private var isPaged: Bool { if case .paged = source { true } else { false } }
-  private var isDecode: Bool { phase == .decode && isPaged }
-  private var splitUnfit: String? { isDecode ? nil : "made for decode from a cache" }
+
+  // MARK: - Preconditions
+
+  /// What no strategy can do.
+  fileprivate var termsUnfit: String? {
+    guard let positions = options.positions, positions.keys != nil || positions.queries != nil else {
+      return nil
+    }
+    if queryStarts != nil { return "relative positions are not served for ragged queries" }
+    if positions.queries == nil { return nil }
+    if case .dense = source { return nil }
+    return "relative queries are served for dense keys alone"
+  }
+
+  private var softUnfit: String? {
+    if options.choice != .soft { return "hard attention is made by rows" }
+    if options.positions?.values != nil { return "relative values are added by rows" }
+    return termsUnfit
+  }
+
+  private var prefillUnfit: String? { phase == .decode ? "made for prefill" : softUnfit }
+  private var decodeUnfit: String? { phase == .prefill ? "made for decode" : softUnfit }
+
+  // MARK: - Launches
 
   /// Query heads that share one reading of the keys: up to four, for the registers' sake.
-  private var headsAtOnce: Int { (1...min(4, group)).last { group % $0 == 0 } ?? 1 }
+  private var headsAtOnce: Int {
+    let group = heads / keyHeads
+    return (1...min(4, group)).last { group % $0 == 0 } ?? 1
+  }
 
   /// Rows and keys of a tile: 32 where they fit in local memory, else 16.
   private func tile(_ traits: Traits) -> Int { tileBytes(32) <= traits.localMemory ? 32 : 16 }
 
-  /// q, keys or values, probabilities, and four numbers a row.
+  /// q, keys or values, probabilities, three numbers a row, and two flags.
   private func tileBytes(_ tile: Int) -> Int {
-    4 * (tile * q.columns + tile * max(q.columns, y.columns) + tile * (tile + 1) + 4 * tile)
+    let size = AttentionCall.size(self)
+    return 4 * (tile * size + tile * max(size, y.columns) + tile * (tile + 1) + 3 * tile + 2)
   }
 
-  private var keyType: ElementType {
-    switch source {
-    case .dense(let keys, _, _): keys.type
-    case .paged(let cache, _, _, _): cache.type
-    }
-  }
-
-  private func defines(tile: Int) -> Defines {
-    [
-      "D": "\(q.columns)", "DV": "\(y.columns)", "X_TYPE": q.type.rawValue, "K_TYPE": keyType.rawValue,
-      "PAGED": isPaged ? "1" : "0", "TILE": "\(tile)", "HEADS": "\(headsAtOnce)",
-      "SPLIT": "\(Self.splitLength)",
-    ]
-  }
-
-  private func launch(
-    _ kernel: String, _ launcher: Launcher, tile: Int = 32, global: [Int], local: [Int]? = nil,
-    extra: [Operand] = []
+  private func launchTiles(
+    _ kernel: String, _ launcher: Launcher, rows: Int, keys: Int, global: [Int], local: [Int]
   ) throws {
-    var operands: [Operand] = [.view(q, [0, 1, 2])]
-    let none: [Operand] = [.ulong(0), .ulong(0), .ulong(0), .ulong(0)]  // offset and strides of a cache
-    switch source {
-    case .dense(let keys, let values, let lengths):
-      operands += [
-        .view(keys, [0, 1, 2]), .view(values, [0, 1, 2]), .tensor(lengths), .tensor(nil), .uint(0),
-      ]
-    case .paged(let cache, let table, let lengths, _):
-      let storage = try cache.buffers()
-      operands += [.buffer(storage.keys)] + none + [.buffer(storage.values)] + none
-      operands += [.tensor(lengths), .tensor(table), .uint(table.shape[1])]
+    let call = try AttentionCall(self, launcher)
+    var lists: [Operand] = []
+    if isUniform && options.mask.split.pattern.hasKnownTiles {
+      let (starts, tiles) = try launcher.tables.tiles(
+        of: options.mask, rows: rows, columns: keys, queries: queryCount, keys: keyCount, launcher.queue)
+      lists = [.buffer(starts), .buffer(tiles)]
     }
-    operands += [
-      .view(y, [0, 1, 2]), .uint(heads), .uint(group), .int(queries), .int(keyCount), .float(scale),
-      .int(causal == .none ? 0 : causal == .upperLeft ? 1 : 2),
-    ]
-    try launcher.launch(
-      kernel, in: Self.file, defines(tile: tile), global: global, local: local, operands + extra)
+    try call.launch(
+      kernel, in: Self.prefillFile, ["TILE": "\(keys)", "LISTED": lists.isEmpty ? "0" : "1"], global: global,
+      local: local, lists)
   }
 
   private func launchSplits(_ kernel: String, _ launcher: Launcher, global: [Int], local: [Int]) throws {
-    let elements = splits == 1 ? 1 : batch * heads * queries * splits * (y.columns + 2)
-    let partial = try launcher.queue.allocate(4 * elements)
-    try launch(kernel, launcher, global: global, local: local, extra: [.buffer(partial), .uint(splits)])
+    let call = try AttentionCall(self, launcher)
+    // A row's run of keys may begin anywhere in its first split.
+    let band = options.mask.split.band
+    let reach = min(keyCount, band.left + min(band.right, keyCount) + 1 + Self.splitLength - 1)
+    let splits = max(1, (reach + Self.splitLength - 1) / Self.splitLength)
+    let elements = splits == 1 ? 1 : batch * heads * queryCount * splits * (y.columns + 2)
+    let partial: [Operand] = [.buffer(try launcher.queue.allocate(4 * elements)), .uint(splits)]
+    let defines = ["SPLIT": "\(Self.splitLength)", "HEADS": "\(headsAtOnce)"] as Defines
+    try call.launch(
+      kernel, in: Self.decodeFile, defines, global: [splits * global[0], global[1], batch * queryCount],
+      local: local, partial)
     if splits == 1 { return }
-    try launcher.launch(
-      "attention_merge", in: Self.file, defines(tile: 32), global: [y.columns, heads, batch * queries],
-      [.buffer(partial), .view(y, [0, 1, 2]), .uint(heads), .uint(queries), .uint(splits)])
+    try call.launch(
+      "attention_merge", in: Self.decodeFile, defines, global: [y.columns, heads, batch * queryCount], partial
+    )
   }
+}
+
+extension AttentionWeights: OpenCLOperation {
+  static func strategies(on traits: Traits) -> [Strategy<AttentionWeights>] { [rows] }
+
+  private static let file = KernelFile("attention_weights", including: ["attention"])
+
+  private static let rows = Strategy<AttentionWeights>(
+    "rows", unfit: { op, _ in op.attention.termsUnfit }
+  ) { op, launcher in
+    let chosen = try launcher.queue.allocate(4 * max(op.heads.count, 1))
+    try op.heads.map { Int32($0) }.withUnsafeBytes { try launcher.queue.write($0, to: chosen, at: 0) }
+    try AttentionCall(op.attention, launcher).launch(
+      "attention_weights_rows", in: file,
+      global: [op.attention.queryCount, op.heads.count, op.attention.batch],
+      [.buffer(chosen), .tensor(op.weights), .uint(op.heads.count)])
+  }
+}
+
+/// One call made ready for its kernels: q and keys as its score kind compares them, its terms, its common operands.
+private struct AttentionCall {
+  private let op: Attention
+  private let launcher: Launcher
+  private let terms: AttentionTerms
+  private let q: Tensor
+  private let source: Attention.Source
+
+  init(_ op: Attention, _ launcher: Launcher) throws {
+    self.op = op
+    self.launcher = launcher
+    terms = try AttentionTerms(op, launcher)
+    func project(_ x: Tensor, _ matrix: Tensor?, _ bias: Tensor?) throws -> Tensor {
+      let size = matrix?.columns ?? x.columns
+      let y = try launcher.queue.allocate(4 * x.rows * size)
+      try launcher.launch(
+        "attention_project", in: Attention.projectFile, ["X_TYPE": x.type.rawValue],
+        global: [size, x.shape[2], x.shape[0] * x.shape[1]],
+        [
+          .view(x, [0, 1, 2]), .tensor(matrix),
+          .ulong(matrix?.shape.count == 3 ? matrix?.strides[0] ?? 0 : 0),
+          .tensor(bias), .buffer(y), .uint(x.shape[1]), .uint(x.shape[2]), .uint(x.columns), .uint(size),
+        ])
+      return Tensor(shape: x.shape.dropLast() + [size], type: .f32, storage: DeviceStorage(y))
+    }
+    var (q, source) = (op.q, op.source)
+    switch op.options.kind {
+    case .general(let matrix): q = try project(q, matrix, nil)
+    case .additive(let query, let key, _):
+      if let query { q = try project(q, query, nil) }
+      switch source {
+      case .dense(let keys, let values, let lengths):
+        if let key { source = .dense(keys: try project(keys, key, nil), values: values, lengths: lengths) }
+      case .ragged(let keys, let values, let starts, let longest):
+        if let key {
+          source = .ragged(
+            keys: try project(keys, key, nil), values: values, starts: starts, longest: longest)
+        }
+      case .paged: break
+      }
+    default: break
+    }
+    if let bias = op.options.positions?.contentBias { q = try project(q, nil, bias) }
+    (self.q, self.source) = (q, source)
+  }
+
+  /// The size of what is compared: D in the kernels.
+  static func size(_ op: Attention) -> Int {
+    switch op.options.kind {
+    case .general(let matrix): matrix.columns
+    case .additive(_, _, let score): score.count
+    default: op.q.columns
+    }
+  }
+
+  /// What becomes of the scores, as defines.
+  var choice: Defines {
+    switch op.options.choice {
+    case .soft: ["CHOICE": "0"]
+    case .hard: ["CHOICE": "1"]
+    case .sampled(let seed):
+      [
+        "CHOICE": "2", "SEED_LOW": "\(UInt32(truncatingIfNeeded: seed))u",
+        "SEED_HIGH": "\(UInt32(seed >> 32))u",
+      ]
+    }
+  }
+
+  func launch(
+    _ kernel: String, in file: KernelFile, _ defines: Defines = [:], global: [Int], local: [Int]? = nil,
+    _ extra: [Operand] = []
+  ) throws {
+    do {
+      try launcher.launch(
+        kernel, in: file, terms: terms.text, common + defines, global: global, local: local,
+        operands() + extra)
+    } catch CLError.build(_, let errors, _) where op.options.hasExpressions {
+      let texts = [("scoreMod", op.options.scoreMod), ("maskMod", op.options.maskMod)]
+        .compactMap { name, mod in mod.map { "\(name) '\($0.text)'" } }
+      let reported = errors.filter { $0.contains("scoreMod") || $0.contains("maskMod") }
+      throw FlashCLError.shape(
+        "attention: \(texts.joined(separator: ", ")) does not compile: "
+          + (reported.isEmpty ? errors : reported).joined(separator: "; "))
+    }
+  }
+
+  private var common: Defines {
+    let kind =
+      switch op.options.kind {
+      case .gaussian: 1
+      case .additive: 2
+      default: 0
+      }
+    var (keyType, isPaged) = (op.q.type, false)
+    switch source {
+    case .dense(let keys, _, _), .ragged(let keys, _, _, _): keyType = keys.type
+    case .paged(let cache, _, _, _): (keyType, isPaged) = (cache.type, true)
+    }
+    return [
+      "D": "\(Self.size(op))", "DV": "\(op.y.columns)", "X_TYPE": op.q.type.rawValue,
+      "Q_TYPE": q.type.rawValue, "K_TYPE": keyType.rawValue, "PAGED": isPaged ? "1" : "0",
+      "QUANTISED": keyType == .q8_0 ? "1" : "0", "KIND": "\(kind)",
+    ]
+  }
+
+  private func operands() throws -> [Operand] {
+    var operands: [Operand] = [.view(q, [0, 1, 2])]
+    let none: [Operand] = [.ulong(0), .ulong(0), .ulong(0), .ulong(0)]  // offset and strides of a cache
+    let noScales: [Operand] = [.buffer(nil), .buffer(nil)]
+    var keyStarts: Tensor?
+    switch source {
+    case .dense(let keys, let values, let lengths):
+      operands += [.view(keys, [0, 1, 2]), .view(values, [0, 1, 2])] + noScales
+      operands += [.tensor(lengths), .tensor(nil), .uint(0), .uint(1), .uint(0)]
+    case .ragged(let keys, let values, let starts, _):
+      operands += [.packed(keys), .packed(values)] + noScales
+      operands += [.tensor(nil), .tensor(nil), .uint(0), .uint(1), .uint(keys.shape[2])]
+      keyStarts = starts
+    case .paged(let cache, let table, let lengths, _):
+      let storage = try cache.buffers()
+      operands += [.buffer(storage.keys)] + none + [.buffer(storage.values)] + none
+      operands += [.buffer(storage.keyScales), .buffer(storage.valueScales)]
+      operands += [
+        .tensor(lengths), .tensor(table), .uint(table.shape[1]), .uint(cache.blockLength),
+        .uint(cache.blocks),
+      ]
+    }
+    let isRagged = op.queryStarts != nil
+    if isRagged { operands[0] = .packed(q) }
+    operands += [.tensor(op.queryStarts), .int(q.shape[2]), .tensor(keyStarts)]
+    operands.append(isRagged ? .packed(op.y) : .view(op.y, [0, 1, 2]))
+    if let lse = op.logSumExp {
+      operands.append(isRagged ? .packed(lse) : .view(lse, [0, 1, 2]))
+    } else {
+      operands += [.tensor(nil), .ulong(0), .ulong(0), .ulong(0)]
+    }
+    let band = op.options.mask.split.band
+    operands += [
+      .uint(op.heads), .uint(op.heads / op.keyHeads), .int(op.queryCount), .int(op.keyCount),
+      .float(op.scale),
+      .int(band.left), .int(band.right), .int(band.isUpperLeft ? 1 : 0),
+    ]
+    return operands + terms.operands
+  }
+}
+
+extension Attention {
+  fileprivate static var projectFile: KernelFile { rowsFile }
+}
+
+extension AttentionOptions {
+  fileprivate var hasExpressions: Bool { scoreMod != nil || maskMod != nil }
 }

@@ -40,3 +40,23 @@ extension Linear: ReferenceOperation {
     }
   }
 }
+
+extension Linear: SampledOperation {
+  public var rowCount: Int { x.rows }
+  public func truth(rows: [Int]) throws -> [[Double]] { try only(rows).truth() }
+  public func naive(rows: [Int]) throws -> [[Double]] { try only(rows).naive() }
+  public func magnitude(rows: [Int]) throws -> [[Double]] { try only(rows).magnitude() }
+
+  /// The layer over these rows of x and of the residual.
+  private func only(_ rows: [Int]) throws -> Linear {
+    func gathered(_ tensor: Tensor) throws -> Tensor {
+      let copy = try ReferenceBackend().allocate([rows.count, tensor.columns], tensor.type)
+      try copy.store(rows.flatMap { try tensor.slice(0, $0..<$0 + 1).load() })
+      return copy
+    }
+    return Linear(
+      x: try gathered(x), weight: weight, bias: bias, activation: activation,
+      residual: try residual.map(gathered),
+      phase: phase, y: y)
+  }
+}

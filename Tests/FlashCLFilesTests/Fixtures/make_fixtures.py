@@ -6,7 +6,7 @@ types.safetensors   the same names: what gguf's own dequantiser makes of each, a
 unsupported.gguf    alignment 64; tensors of types that are only listed (Q4_K, I64, F64, I8), between two that are read
 mixed.safetensors   every data type that safetensors' NumPy side writes and BF16, a scalar, an empty tensor, metadata
 folder/             config.json as Python writes it (NaN, 1e30 as an integer) and model.safetensors
-*.npy               float32, float64, int32, int64 arrays of 0 to 3 dimensions
+*.npy               float16, float32, float64, int8, uint8, int32, int64, bool arrays of 0 to 3 dimensions
 """
 
 import json
@@ -109,6 +109,11 @@ def make_folder():
 
 
 def make_npy():
+    np.save(at("float16.npy"), np.array([[0.1, -0.0], [np.inf, 65504]], dtype=np.float16))
+    np.save(at("int8.npy"), np.array([-128, 0, 127], dtype=np.int8))
+    np.save(at("uint8.npy"), np.array([[0, 1, 255]], dtype=np.uint8))
+    np.save(at("bool.npy"), np.array([[True, False], [False, True]]))
+    np.save(at("text.npy"), np.array(["one"]))
     np.save(at("float32.npy"), np.array([[0.1, -0.0, np.inf], [1e-45, 3e38, -2.5]], dtype=np.float32))
     np.save(at("float64.npy"), np.array([0.1, 1e-300, -2.5]))
     np.save(at("int32.npy"), np.arange(-12, 12, dtype=np.int32).reshape(2, 3, 4))

@@ -1,0 +1,250 @@
+// attention_split, attention_lanes, attention_merge: few rows, the keys in splits. See attention.cl for operands and terms.
+//
+//   attention_split   a group of SPLIT items takes SPLIT keys of one row and key head, an item a key; GPUs
+//   attention_lanes   one item takes SPLIT keys of one row and key head for HEADS query heads at once, sixteen keys a
+//                     vector; CPU devices
+//   attention_merge   joins the splits by their log-sum-exps
+//
+// Splits stand at multiples of SPLIT keys, so that a row's bits do not depend on its neighbours; where a window leaves out
+// the first ones, split 0 is the first with a key in the row's run.
+// partial   [B, Hq, Lq, splits, Dv + 2]  f32; a split's sums, then its maximum and its denominator
+// Defines: SPLIT; HEADS, divides the group.
+
+#ifndef HEADS
+#define HEADS 1
+#endif
+#ifndef SPLIT
+#define SPLIT 128
+#endif
+#define SPLIT_ARGUMENTS , __global float *partial, uint splits
+#define PARTIAL(b, h, i, split) (((((ulong)(b)*heads + (h)) * queries + (i)) * splits + (split)) * (DV + 2))
+
+#define ROW_OF_GROUP                                  \
+  uint b = get_group_id(2) / queries;                 \
+  int i = get_group_id(2) % queries;                  \
+  Sequence s = SEQUENCE(b);                           \
+  if (i >= s.queries) return;                         \
+  int2 run = KEYS_OF(i, s);                           \
+  uint split = get_group_id(0);                       \
+  int from = (run.x / SPLIT + (int)split) * SPLIT;    \
+  int skipped = max(run.x - from, 0);                 \
+  int width = clamp(run.y - from, 0, SPLIT);          \
+  q += q_offset + b * q_b + (s.q_row + (ulong)i) * q_i; \
+  y += y_offset + b * y_b + (s.q_row + (ulong)i) * y_i; \
+  if (lse) lse += lse_offset + b * lse_b + (s.q_row + (ulong)i) * lse_i
+
+// A row's numbers after the last split: the sink joins, the log-sum-exp goes out; the result is what divides the sums.
+inline float finish(float *greatest, float denominator, float sink, __global float *lse, float *rescale) {
+  float next = fmax(*greatest, sink);
+  *rescale = exp(*greatest - SHIFT(next));
+  denominator = denominator * *rescale + (sink == -INFINITY ? 0.0f : exp(sink - SHIFT(next)));
+  *greatest = next;
+  if (lse) *lse = LSE(next, denominator);
+  return denominator;
+}
+
+__kernel __attribute__((reqd_work_group_size(SPLIT, 1, 1))) void attention_split(ARGUMENTS SPLIT_ARGUMENTS) {
+  __local float row[D];
+  __local float p[SPLIT];
+  __local float scratch[SPLIT];
+  uint lane = get_local_id(0);
+  uint key_head = get_group_id(1);
+  ROW_OF_GROUP;
+  int j = from + (int)lane;
+  for (uint n = 0; n < group; ++n) {
+    uint h = key_head * group + n;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (uint d = lane; d < D; d += SPLIT) row[d] = Q_SCALED(Q_LOAD(q, h * q_h + d));
+    barrier(CLK_LOCAL_MEM_FENCE);
+    float score = -INFINITY;
+    if ((int)lane >= skipped && (int)lane < width && KEPT(b, h, i, j, s)) {
+      ulong key = KEY_AT(b, key_head, j);
+      score = 0.0f;
+      for (uint d = 0; d < D; ++d) score = ADD_TERM(score, row[d], KEY(key, d), d);
+      score = SCORED(SCORE(score), b, h, i, j, s);
+    }
+    scratch[lane] = score;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (uint half_size = SPLIT / 2; half_size > 0; half_size /= 2) {
+      if (lane < half_size) scratch[lane] = fmax(scratch[lane], scratch[lane + half_size]);
+      barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    float greatest = scratch[0];
+    barrier(CLK_LOCAL_MEM_FENCE);
+    float weight = score == -INFINITY ? -0.0f : exp(score - SHIFT(greatest));
+    scratch[lane] = weight;
+    p[lane] = weight * WEIGHED(b, h, i, j);
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (uint half_size = SPLIT / 2; half_size > 0; half_size /= 2) {
+      if (lane < half_size) scratch[lane] += scratch[lane + half_size];
+      barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    float denominator = scratch[0], rescale = 1.0f;
+    if (splits == 1) denominator = finish(&greatest, denominator, SINK(h), lane == 0 && lse ? lse + h * lse_h : 0, &rescale);
+    __global float *out = partial + PARTIAL(b, h, i, split);
+    for (uint d = lane; d < DV; d += SPLIT) {
+      float sum = 0.0f;
+      for (int key = skipped; key < width; ++key)
+        if (as_int(p[key]) >= 0 || isnan(p[key]))
+          sum = fma(p[key], VALUE(VALUE_AT(b, key_head, from + key), d), sum);
+      if (splits == 1)
+        X_STORE(y, h * y_h + d, denominator == 0.0f ? 0.0f : sum * rescale / denominator);
+      else
+        out[d] = sum;
+    }
+    if (lane == 0 && splits > 1) {
+      out[DV] = greatest;
+      out[DV + 1] = denominator;
+    }
+  }
+}
+
+#if DV % 16 == 0 && (PAGED || D % 16 == 0)
+#define VECTORS (DV / 16)
+#define AT_ONCE (VECTORS % 4 == 0 ? 4 : VECTORS % 2 == 0 ? 2 : 1)  // vectors of a value held per head: HEADS · 4 ≤ 16
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_lanes(ARGUMENTS SPLIT_ARGUMENTS) {
+  uint first_head = get_group_id(1) * HEADS;
+  uint key_head = first_head / group;
+  ROW_OF_GROUP;
+
+  float row[HEADS][D];
+  for (uint n = 0; n < HEADS; ++n)
+    for (uint d = 0; d < D; ++d) row[n][d] = Q_SCALED(Q_LOAD(q, (first_head + n) * q_h + d));
+  float scores[HEADS][SPLIT] __attribute__((aligned(64)));
+  float16 lane_max[HEADS];
+  for (uint n = 0; n < HEADS; ++n) lane_max[n] = -INFINITY;
+  int16 lane_index = (int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  int begin = skipped / 16 * 16;
+  for (int at = begin; at < width; at += 16) {
+#if PAGED
+    ulong k = KEY_AT(b, key_head, from + at);
+    float16 even[HEADS], odd[HEADS];
+    for (uint n = 0; n < HEADS; ++n) even[n] = odd[n] = 0.0f;
+    for (uint d = 0; d + 1 < D; d += 2) {
+      float16 k0 = KEY16(k, d), k1 = KEY16(k, d + 1);
+      for (uint n = 0; n < HEADS; ++n) {
+        even[n] = ADD_TERM(even[n], (float16)row[n][d], k0, d);
+        odd[n] = ADD_TERM(odd[n], (float16)row[n][d + 1], k1, d + 1);
+      }
+    }
+#if D % 2
+    for (uint n = 0; n < HEADS; ++n)
+      even[n] = ADD_TERM(even[n], (float16)row[n][D - 1], KEY16(k, D - 1), D - 1);
+#endif
+    for (uint n = 0; n < HEADS; ++n) vstore16(SCORE(even[n] + odd[n]), 0, scores[n] + at);
+#else
+    for (int key = at; key < at + 16; ++key)
+      for (uint n = 0; n < HEADS; ++n) {
+        float score = 0.0f;
+        if (key >= skipped && key < width) {
+          ulong k = KEY_AT(b, key_head, from + key);
+#if KIND == 0
+          float16 sum = 0.0f;
+          for (uint d = 0; d < D; d += 16) sum = fma(vload16(0, row[n] + d), JOIN(load16_, K_TYPE)(keys, k + d), sum);
+          score = sum16(sum);
+#else
+          for (uint d = 0; d < D; ++d) score = ADD_TERM(score, row[n][d], KEY(k, d), d);
+#endif
+        }
+        scores[n][key] = SCORE(score);
+      }
+#endif
+    for (uint n = 0; n < HEADS; ++n) {
+#if HAS_KEEP || HAS_SCORE
+      for (int key = max(at, skipped); key < min(at + 16, width); ++key) {
+        uint h = first_head + n;
+        scores[n][key] =
+            KEPT(b, h, i, from + key, s) ? SCORED(scores[n][key], b, h, i, from + key, s) : -INFINITY;
+      }
+#endif
+      int16 key = at + lane_index;
+      float16 x = select((float16)-INFINITY, vload16(0, scores[n] + at), key >= skipped && key < width);
+      vstore16(x, 0, scores[n] + at);
+      lane_max[n] = fmax(lane_max[n], x);
+    }
+  }
+  float greatest[HEADS], denominator[HEADS], rescale[HEADS];
+  for (uint n = 0; n < HEADS; ++n) {
+    uint h = first_head + n;
+    greatest[n] = max16(lane_max[n]);
+    rescale[n] = 1.0f;
+    float16 total = 0.0f;
+    for (int at = begin; at < width; at += 16) {
+      float16 x = vload16(0, scores[n] + at);
+      float16 e = select(exp16(x - SHIFT(greatest[n])), (float16)-0.0f, x == -INFINITY);
+      total += e;
+      vstore16(e, 0, scores[n] + at);
+    }
+    denominator[n] = sum16(total);
+    if (splits == 1)
+      denominator[n] = finish(&greatest[n], denominator[n], SINK(h), lse ? lse + h * lse_h : 0, &rescale[n]);
+#if HAS_WEIGHT
+    for (int key = skipped; key < width; ++key) scores[n][key] *= WEIGHED(b, h, i, from + key);
+#endif
+  }
+  for (uint vector = 0; vector < VECTORS; vector += AT_ONCE) {
+    float16 sums[HEADS][AT_ONCE];
+    for (uint n = 0; n < HEADS; ++n)
+      for (uint c = 0; c < AT_ONCE; ++c) sums[n][c] = 0.0f;
+    for (int key = skipped; key < width; ++key) {
+#if HAS_KEEP || HAS_SCORE
+      bool takes_part = false;
+      for (uint n = 0; n < HEADS; ++n) takes_part = takes_part || as_int(scores[n][key]) >= 0 || isnan(scores[n][key]);
+      if (!takes_part) continue;
+#endif
+      ulong v = VALUE_AT(b, key_head, from + key) + vector * 16;
+      for (uint c = 0; c < AT_ONCE; ++c) {
+        float16 value = VALUE16(v, c * 16);
+        for (uint n = 0; n < HEADS; ++n) {
+          float16 sum = fma((float16)(scores[n][key]), value, sums[n][c]);
+#if HAS_KEEP || HAS_SCORE
+          if (as_int(scores[n][key]) < 0) sum = sums[n][c];
+#endif
+          sums[n][c] = sum;
+        }
+      }
+    }
+    for (uint n = 0; n < HEADS; ++n) {
+      uint h = first_head + n;
+      for (uint c = 0; c < AT_ONCE; ++c) {
+        uint d = (vector + c) * 16;
+        if (splits == 1)  // divided as attention_merge divides, so that bits do not depend on the number of splits
+          X_STORE16(y, h * y_h + d,
+                    denominator[n] == 0.0f ? (float16)0.0f : sums[n][c] * rescale[n] / denominator[n]);
+        else
+          vstore16(sums[n][c], 0, partial + PARTIAL(b, h, i, split) + d);
+      }
+    }
+  }
+  for (uint n = 0; n < HEADS && splits > 1; ++n) {
+    __global float *out = partial + PARTIAL(b, first_head + n, i, split);
+    out[DV] = greatest[n];
+    out[DV + 1] = denominator[n];
+  }
+}
+#endif
+
+// One item per element of y: Σ e^(mₛ − m)·sumsₛ / (Σ e^(mₛ − m)·denominatorₛ + e^(sink − m)) over the splits.
+__kernel void attention_merge(ARGUMENTS SPLIT_ARGUMENTS) {
+  uint d = get_global_id(0);
+  uint h = get_global_id(1);
+  uint b = get_global_id(2) / queries;
+  int i = get_global_id(2) % queries;
+  Sequence s = SEQUENCE(b);
+  if (d >= DV || i >= s.queries) return;
+  __global const float *in = partial + PARTIAL(b, h, i, 0);
+  float greatest = -INFINITY;
+  for (uint split = 0; split < splits; ++split) greatest = fmax(greatest, in[split * (DV + 2) + DV]);
+  float sum = 0.0f, denominator = 0.0f;
+  for (uint split = 0; split < splits; ++split, in += DV + 2) {
+    float weight = exp(in[DV] - SHIFT(greatest));
+    sum = fma(weight, in[d], sum);
+    denominator = fma(weight, in[DV + 1], denominator);
+  }
+  ulong row = s.q_row + (ulong)i;
+  float rescale;
+  denominator = finish(&greatest, denominator, SINK(h),
+                       d == 0 && lse ? lse + lse_offset + b * lse_b + h * lse_h + row * lse_i : 0, &rescale);
+  X_STORE(y, y_offset + b * y_b + h * y_h + row * y_i + d, denominator == 0.0f ? 0.0f : sum * rescale / denominator);
+}

@@ -1,0 +1,322 @@
+// attention_tiled, attention_blocks: many rows at a time. See attention.cl for operands and terms.
+//
+//   attention_tiled   a group of 8 × 8 items makes TILE rows, TILE keys at a time through local memory; GPUs
+//   attention_blocks  one item makes 16 rows, one lane each, so that no step of the softmax crosses lanes; q is turned
+//                     once, keys and values are broadcast from a private tile of TILE keys; CPU devices
+//
+// Both visit tiles of keys at multiples of TILE. Where the mask is more than a run of keys and its tiles are known to the
+// host, LISTED is 1 and rows' tile t visits tiles[starts[t]] … tiles[starts[t + 1] − 1]: twice the tile's number, plus 1
+// where the pattern keeps all of it. A tile is whole where every row sees every key: no element is tested then.
+// Defines: TILE, keys of a tile: 32 or 16; LISTED 0|1.
+
+#ifndef TILE
+#define TILE 32
+#endif
+#ifndef LISTED
+#define LISTED 0
+#endif
+
+#if LISTED
+#define LIST_ARGUMENTS , __global const int *starts, __global const int *tiles
+#define EACH_TILE(number) \
+  for (int n = starts[number], from = 0; n < starts[(number) + 1] && (from = tiles[n] / 2 * TILE, 1); ++n)
+#define PATTERN_KEEPS_ALL (tiles[n] & 1)
+#define OUTSIDE (from + TILE <= begin || from >= end)
+#else
+#define LIST_ARGUMENTS
+#define EACH_TILE(number) for (int from = begin / TILE * TILE; from < end; from += TILE)
+#define PATTERN_KEEPS_ALL (!HAS_KEEP)
+#define OUTSIDE 0
+#endif
+
+#define WIDE (D > DV ? D : DV)
+
+// ---- GPUs ------------------------------------------------------------------------------------------------------------
+
+#define SIDE 8                        // items per side of the group
+#define EACH (TILE / SIDE)            // rows, and keys, of one item
+#define COLUMNS ((DV + SIDE - 1) / SIDE)  // elements of a result row held by one item
+
+__kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void attention_tiled(ARGUMENTS LIST_ARGUMENTS) {
+  __local float q_tile[D * TILE];        // [d][row]
+  __local float kv_tile[WIDE * TILE];    // keys [d][key], then values [key][d]
+  __local float p_tile[TILE * (TILE + 1)];  // [row][key]
+  __local float old_scale[TILE], row_max[TILE], row_sum[TILE];
+  __local int kept_any, all_finite;
+  uint column = get_local_id(0);
+  uint line = get_local_id(1);
+  uint item = line * SIDE + column;
+  uint h = get_group_id(1);
+  uint b = get_group_id(2);
+  Sequence s = SEQUENCE(b);
+  int first = get_group_id(0) * TILE;
+  int rows = min(TILE, s.queries - first);
+  if (rows <= 0) return;
+  q += q_offset + b * q_b + h * q_h + s.q_row * q_i;
+  y += y_offset + b * y_b + h * y_h + s.q_row * y_i;
+  for (uint n = item; n < D * TILE; n += SIDE * SIDE) {
+    uint row = n / D, d = n % D;
+    q_tile[d * TILE + row] = (int)row < rows ? Q_SCALED(Q_LOAD(q, (first + row) * q_i + d)) : 0.0f;
+  }
+  for (uint row = item; row < TILE; row += SIDE * SIDE) {
+    row_max[row] = SINK(h);
+    row_sum[row] = row_max[row] == -INFINITY ? 0.0f : 1.0f;
+  }
+  float sums[EACH][COLUMNS];
+  for (uint r = 0; r < EACH; ++r)
+    for (uint c = 0; c < COLUMNS; ++c) sums[r][c] = 0.0f;
+  // A later row's run neither begins nor ends before an earlier one's.
+  int2 first_run = KEYS_OF(first, s), last_run = KEYS_OF(first + rows - 1, s);
+  int begin = first_run.x, end = last_run.y;
+  EACH_TILE(get_group_id(0)) {
+    if (OUTSIDE) continue;
+    bool whole = PATTERN_KEEPS_ALL && rows == TILE && from >= last_run.x && from + TILE <= first_run.y;
+    int counts[EACH][EACH];
+    for (uint r = 0; r < EACH; ++r)
+      for (uint k = 0; k < EACH; ++k) {
+        int i = first + (int)(line + SIDE * r), j = from + (int)(column + SIDE * k);
+        int2 run = whole ? (int2)(0, 0) : KEYS_OF(i, s);
+        counts[r][k] = whole ? 1 : j < run.x || j >= run.y ? 0 : PATTERN_KEEPS_ALL ? 1 : KEPT(b, h, i, j, s);
+      }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    if (item == 0) {
+      kept_any = whole;
+      all_finite = 1;
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    if (!whole) {
+      for (uint r = 0; r < EACH; ++r)
+        for (uint k = 0; k < EACH; ++k)
+          if (counts[r][k]) kept_any = 1;
+      barrier(CLK_LOCAL_MEM_FENCE);
+      if (!kept_any) continue;
+    }
+    for (uint n = item; n < D * TILE; n += SIDE * SIDE) {
+      uint key = PAGED ? n % TILE : n / D, d = PAGED ? n / TILE : n % D;
+      int j = from + (int)key;
+      kv_tile[d * TILE + key] = j >= begin && j < end ? KEY(KEY_AT(b, h / group, j), d) : 0.0f;
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    float scores[EACH][EACH];
+    for (uint r = 0; r < EACH; ++r)
+      for (uint k = 0; k < EACH; ++k) scores[r][k] = 0.0f;
+    for (uint d = 0; d < D; ++d)
+      for (uint r = 0; r < EACH; ++r)
+        for (uint k = 0; k < EACH; ++k)
+          scores[r][k] = ADD_TERM(scores[r][k], q_tile[d * TILE + line + SIDE * r],
+                                  kv_tile[d * TILE + column + SIDE * k], d);
+    for (uint r = 0; r < EACH; ++r)
+      for (uint k = 0; k < EACH; ++k) {
+        uint row = line + SIDE * r, key = column + SIDE * k;
+        p_tile[row * (TILE + 1) + key] =
+            counts[r][k] ? SCORED(SCORE(scores[r][k]), b, h, first + (int)row, from + (int)key, s) : -INFINITY;
+      }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    // One item finishes a row's softmax while all bring in the values.
+    for (uint row = item; row < TILE; row += SIDE * SIDE) {
+      float greatest = row_max[row];
+      for (uint key = 0; key < TILE; ++key) greatest = fmax(greatest, p_tile[row * (TILE + 1) + key]);
+      float old = exp(row_max[row] - SHIFT(greatest));
+      float total = row_sum[row] * old;
+      for (uint key = 0; key < TILE; ++key) {
+        float score = p_tile[row * (TILE + 1) + key];
+        float p = score == -INFINITY ? -0.0f : exp(score - SHIFT(greatest));
+        total += p;
+        p_tile[row * (TILE + 1) + key] = p * WEIGHED(b, h, first + (int)row, from + (int)key);
+      }
+      row_max[row] = greatest;
+      row_sum[row] = total;
+      old_scale[row] = old;
+    }
+    for (uint n = item; n < DV * TILE; n += SIDE * SIDE) {
+      uint key = n / DV, d = n % DV;
+      int j = from + (int)key;
+      float value = j >= begin && j < end ? VALUE(VALUE_AT(b, h / group, j), d) : 0.0f;
+      if (!isfinite(value)) all_finite = 0;
+      kv_tile[key * DV + d] = value;
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (uint r = 0; r < EACH; ++r) {
+      uint row = line + SIDE * r;
+      for (uint c = 0; c < COLUMNS; ++c) sums[r][c] *= old_scale[row];
+      for (int key = 0; key < TILE; ++key) {
+        float p = p_tile[row * (TILE + 1) + key];
+        if (!all_finite && as_int(p) < 0) continue;  // what takes no part stays out, finite or not
+        for (uint c = 0; c < COLUMNS; ++c) {
+          uint d = column + SIDE * c;
+          if (d < DV) sums[r][c] = fma(p, kv_tile[key * DV + d], sums[r][c]);
+        }
+      }
+    }
+  }
+  barrier(CLK_LOCAL_MEM_FENCE);
+  for (uint r = 0; r < EACH; ++r) {
+    uint row = line + SIDE * r;
+    if ((int)row >= rows) continue;
+    float denominator = row_sum[row];
+    for (uint c = 0; c < COLUMNS; ++c) {
+      uint d = column + SIDE * c;
+      if (d < DV) X_STORE(y, (first + row) * y_i + d, denominator == 0.0f ? 0.0f : sums[r][c] / denominator);
+    }
+    if (lse && column == 0)
+      lse[lse_offset + b * lse_b + h * lse_h + (s.q_row + (ulong)first + row) * lse_i] =
+          LSE(row_max[row], denominator);
+  }
+}
+
+// ---- CPU devices -----------------------------------------------------------------------------------------------------
+
+// Keys and values of TILE · WIDE ≤ 2048 floats each, 8 KiB, leave room in a first cache of 32 KiB for q, the sums (64 B · D
+// each) and the scores. Sums held in registers at once while values are added:
+#define CHUNK (DV % 16 == 0 ? 16 : DV % 8 == 0 ? 8 : 1)
+#if PAGED
+#define TILE_KEY(key, d) ((d)*16 + (key))  // within a run of 16 keys
+#else
+#define TILE_KEY(key, d) ((key)*D + (d))
+#endif
+#define LANES (int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_blocks(ARGUMENTS LIST_ARGUMENTS) {
+  uint h = get_group_id(1);
+  uint b = get_group_id(2);
+  Sequence s = SEQUENCE(b);
+  int first = get_group_id(0) * 16;
+  int rows = min(16, s.queries - first);
+  if (rows <= 0) return;
+  q += q_offset + b * q_b + h * q_h + s.q_row * q_i;
+  y += y_offset + b * y_b + h * y_h + s.q_row * y_i;
+
+  float lanes[16 * WIDE];  // q and, at the end, the result, turned
+  for (uint row = 0; row < 16; ++row)
+    for (uint d = 0; d < D; ++d)
+      lanes[d * 16 + row] = (int)row < rows ? Q_SCALED(Q_LOAD(q, (first + row) * q_i + d)) : 0.0f;
+  float16 turned[D];
+  for (uint d = 0; d < D; ++d) turned[d] = vload16(d, lanes);
+  int row_begins[16], row_ends[16];
+  for (int row = 0; row < 16; ++row) {
+    int2 run = KEYS_OF(first + row, s);
+    row_begins[row] = run.x;
+    row_ends[row] = run.y;
+  }
+  int16 begins = vload16(0, row_begins), ends = vload16(0, row_ends);
+  int16 i = min(first + LANES, (int16)(s.queries - 1));  // terms are read of rows that exist
+  // A later row's run neither begins nor ends before an earlier one's.
+  int begin = row_begins[0], end = row_ends[rows - 1];
+  int all_from = row_begins[rows - 1], all_to = rows == 16 ? row_ends[0] : 0;
+
+  float16 sums[DV];
+  for (uint d = 0; d < DV; ++d) sums[d] = 0.0f;
+  float16 greatest = SINK(h);
+  float16 denominator = greatest.s0 == -INFINITY ? 0.0f : 1.0f;
+  float key_tile[TILE * D];
+  float value_tile[TILE * DV];
+  float16 p[TILE];
+  int16 keep[TILE];
+  EACH_TILE(get_group_id(0)) {
+    if (OUTSIDE) continue;
+    bool whole = PATTERN_KEEPS_ALL && from >= all_from && from + TILE <= all_to;
+    if (!whole) {
+      int16 any_kept = 0;
+      for (int key = 0; key < TILE; ++key) {
+        int j = from + key;
+        keep[key] = j >= begins && j < ends;
+#if HAS_KEEP
+        if (!PATTERN_KEEPS_ALL && j >= begin && j < end)
+          keep[key] &= kept16(b, h, i, j, i + s.keys - s.queries TERMS) != 0;
+#endif
+        any_kept |= keep[key];
+      }
+      if (!any(any_kept)) continue;
+    }
+    // What no row sees is 0, not read. `check` decides below whether a masked value could do harm.
+    float16 check = 0.0f;
+    for (int key = 0; key < TILE; ++key) {
+      int j = from + key;
+      bool seen = j >= begin && j < end;
+#if PAGED
+      if (key % 16 == 0) {
+        bool exists = j + 15 >= begin && j < end;
+        ulong k = KEY_AT(b, h / group, clamp(j, begin, end - 1) / 16 * 16);
+        for (uint d = 0; d < D; ++d)
+          vstore16(exists ? KEY16(k, d) : (float16)0.0f, key / 16 * D + d, key_tile);
+      }
+#else
+      ulong k = KEY_AT(b, h / group, clamp(j, begin, end - 1));
+      for (uint d = 0; d < D; ++d) key_tile[key * D + d] = seen ? KEY(k, d) : 0.0f;
+#endif
+      // An address that exists either way: a compiler may read both sides of a choice.
+      ulong v = VALUE_AT(b, h / group, clamp(j, begin, end - 1));
+      for (uint d = 0; d < DV; ++d) value_tile[key * DV + d] = seen ? VALUE(v, d) : 0.0f;
+    }
+    if (!whole || HAS_SCORE)
+      for (uint n = 0; n < TILE * DV / 16; ++n) check += vload16(n, value_tile) * 0.0f;  // NaN where one is not finite
+
+    float16 next = greatest;
+    for (uint run = 0; run < TILE; run += 16) {
+      float16 a[16];
+#pragma unroll
+      for (uint key = 0; key < 16; ++key) a[key] = 0.0f;
+      for (uint d = 0; d < D; ++d) {
+        float16 t = turned[d];
+#pragma unroll
+        for (uint key = 0; key < 16; ++key)
+          a[key] = ADD_TERM(a[key], t, (float16)key_tile[run * D + TILE_KEY(key, d)], d);
+      }
+#pragma unroll
+      for (uint key = 0; key < 16; ++key) p[run + key] = SCORE(a[key]);
+    }
+#if HAS_SCORE
+    for (int key = 0; key < TILE; ++key)
+      p[key] = scored16(p[key], scale, b, h, i, min(from + key, s.keys - 1), i + s.keys - s.queries TERMS);
+#endif
+    if (!whole)
+      for (uint key = 0; key < TILE; ++key) p[key] = select((float16)-INFINITY, p[key], keep[key]);
+    for (uint key = 0; key < TILE; ++key) next = fmax(next, p[key]);
+    float16 shift = select(next, (float16)0.0f, next == -INFINITY);
+    if (any(next > greatest)) {
+      float16 old = exp16(greatest - shift);
+      denominator *= old;
+      for (uint d = 0; d < DV; ++d) sums[d] *= old;
+      greatest = next;
+    }
+    for (uint key = 0; key < TILE; ++key) {
+      float16 e = exp16(p[key] - shift);
+      if (!whole || HAS_SCORE) e = select(e, (float16)-0.0f, p[key] == -INFINITY);
+      p[key] = e;
+      denominator += e;
+    }
+#if HAS_WEIGHT
+    for (int key = 0; key < TILE; ++key) p[key] *= weighed16(b, h, i, from + key TERMS);
+#endif
+    if (!any(isnan(check))) {
+      for (uint d = 0; d < DV; d += CHUNK) {
+        float16 a[CHUNK];
+#pragma unroll
+        for (uint n = 0; n < CHUNK; ++n) a[n] = sums[d + n];
+        for (uint key = 0; key < TILE; ++key) {
+          float16 t = p[key];
+#pragma unroll
+          for (uint n = 0; n < CHUNK; ++n) a[n] = fma(t, (float16)value_tile[key * DV + d + n], a[n]);
+        }
+#pragma unroll
+        for (uint n = 0; n < CHUNK; ++n) sums[d + n] = a[n];
+      }
+    } else {
+      for (int key = 0; key < TILE; ++key)
+        for (uint d = 0; d < DV; ++d)
+          sums[d] = select(fma(p[key], (float16)value_tile[key * DV + d], sums[d]), sums[d], as_int16(p[key]) < 0);
+    }
+  }
+  float16 norm = select(1.0f / denominator, (float16)0.0f, denominator == 0.0f);
+  for (uint d = 0; d < DV; ++d) vstore16(select(sums[d] * norm, (float16)0.0f, denominator == 0.0f), d, lanes);
+  for (int row = 0; row < rows; ++row)
+    for (uint d = 0; d < DV; ++d) X_STORE(y, (first + row) * y_i + d, lanes[d * 16 + row]);
+  if (lse) {
+    float row_greatest[16], row_denominator[16];
+    vstore16(greatest, 0, row_greatest);
+    vstore16(denominator, 0, row_denominator);
+    for (int row = 0; row < rows; ++row)
+      lse[lse_offset + b * lse_b + h * lse_h + (s.q_row + (ulong)(first + row)) * lse_i] =
+          LSE(row_greatest[row], row_denominator[row]);
+  }
+}
