@@ -27,7 +27,7 @@
 //
 // This file is what all strategies share; they stand in attention_rows.cl (any device), attention_prefill.cl and
 // attention_decode.cl; attention_weights.cl shows the weights.
-// Defines: D, DV, head sizes; X_TYPE, Q_TYPE, K_TYPE storages; PAGED 0|1; QUANTISED 0|1, K_TYPE is q8_0; KIND 0 product,
+// Defines: D, DV, head sizes; X_TYPE, Q_TYPE, K_TYPE storages; PAGED 0|1; PAGE, keys of a page; QUANTISED 0|1, K_TYPE is q8_0; KIND 0 product,
 // 1 Gaussian, 2 additive. Reference: Attention.compute. Cases: AttentionCases.
 
 #ifndef D
@@ -47,6 +47,9 @@
 #endif
 #ifndef KIND
 #define KIND 0
+#endif
+#ifndef PAGE
+#define PAGE 16
 #endif
 #ifndef QUANTISED
 #define QUANTISED 0
@@ -81,7 +84,7 @@ typedef char q8_0_t;
       ulong keys_offset, ulong keys_b, ulong keys_h, ulong keys_j, __global const K_T *values, ulong values_offset, \
       ulong values_b, ulong values_h, ulong values_j, __global const half *key_scales,                              \
       __global const half *value_scales, __global const int *lengths, ulong lengths_offset,                         \
-      __global const int *table, ulong table_offset, uint table_stride, uint page, uint limit,                      \
+      __global const int *table, ulong table_offset, uint table_stride, uint limit,                                 \
       __global const int *query_starts, ulong query_starts_offset, int query_total,                                 \
       __global const int *key_starts, ulong key_starts_offset, __global X_T *y, ulong y_offset, ulong y_b,          \
       ulong y_h, ulong y_i, __global float *lse, ulong lse_offset, ulong lse_b, ulong lse_h, ulong lse_i,           \
@@ -131,15 +134,18 @@ inline int2 keys_of(int i, Sequence s, int left, int right, int upper_left) {
 }
 #define KEYS_OF(i, s) keys_of(i, s, left, right, upper_left)
 
-// Where key j of sequence b and key head h begins, and the step from one of its elements to the next.
+// Where key j of sequence b and key head h begins, the step from one of its elements to the next, and from a value to the
+// next within a run of sixteen.
 #if PAGED
 #define KEY_STEP 16
+#define VALUE_STEP DV
 #define RUN(b, j) \
-  ((ulong)min((uint)table[table_offset + (b)*table_stride + (j) / page], limit - 1) * (page / 16) + (j) % page / 16)
+  ((ulong)min((uint)table[table_offset + (b)*table_stride + (j) / PAGE], limit - 1) * (PAGE / 16) + (j) % PAGE / 16)
 #define KEY_AT(b, h, j) ((RUN(b, j) * (heads / group) + (h)) * (D * 16) + (j) % 16)
 #define VALUE_AT(b, h, j) (((RUN(b, j) * (heads / group) + (h)) * 16 + (j) % 16) * DV)
 #else
 #define KEY_STEP 1
+#define VALUE_STEP values_j
 #define KEY_AT(b, h, j) (keys_offset + (b)*keys_b + (h)*keys_h + (s.k_row + (ulong)(j)) * keys_j)
 #define VALUE_AT(b, h, j) (values_offset + (b)*values_b + (h)*values_h + (s.k_row + (ulong)(j)) * values_j)
 #endif

@@ -100,6 +100,15 @@ __kernel __attribute__((reqd_work_group_size(SPLIT, 1, 1))) void attention_split
 }
 
 #if DV % 16 == 0 && (PAGED || D % 16 == 0)
+// Sixteen keys of one head are as long as a page of memory, where a processor's own prefetch ends.
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_prefetch)
+#define PREFETCH(p) __builtin_prefetch((const void *)(ulong)(p))
+#endif
+#endif
+#ifndef PREFETCH
+#define PREFETCH(p)
+#endif
 #define VECTORS (DV / 16)
 #define AT_ONCE (VECTORS % 4 == 0 ? 4 : VECTORS % 2 == 0 ? 2 : 1)  // vectors of a value held per head: HEADS · 4 ≤ 16
 
@@ -119,10 +128,13 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_lanes(ARG
   for (int at = begin; at < width; at += 16) {
 #if PAGED
     ulong k = KEY_AT(b, key_head, from + at);
+    ulong ahead = KEY_AT(b, key_head, min(from + at + 16, run.y - 1) / 16 * 16);
     float16 even[HEADS], odd[HEADS];
     for (uint n = 0; n < HEADS; ++n) even[n] = odd[n] = 0.0f;
     for (uint d = 0; d + 1 < D; d += 2) {
       float16 k0 = KEY16(k, d), k1 = KEY16(k, d + 1);
+      PREFETCH(keys + ahead + d * 16);
+      PREFETCH(keys + ahead + d * 16 + 16);
       for (uint n = 0; n < HEADS; ++n) {
         even[n] = ADD_TERM(even[n], (float16)row[n][d], k0, d);
         odd[n] = ADD_TERM(odd[n], (float16)row[n][d + 1], k1, d + 1);
@@ -187,21 +199,31 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_lanes(ARG
     float16 sums[HEADS][AT_ONCE];
     for (uint n = 0; n < HEADS; ++n)
       for (uint c = 0; c < AT_ONCE; ++c) sums[n][c] = 0.0f;
-    for (int key = skipped; key < width; ++key) {
-#if HAS_KEEP || HAS_SCORE
-      bool takes_part = false;
-      for (uint n = 0; n < HEADS; ++n) takes_part = takes_part || as_int(scores[n][key]) >= 0 || isnan(scores[n][key]);
-      if (!takes_part) continue;
+    for (int at = begin; at < width; at += 16) {
+      ulong run_values = VALUE_AT(b, key_head, from + at) + vector * 16;
+#if PAGED
+      ulong ahead = VALUE_AT(b, key_head, min(from + at + 16, run.y - 1)) + vector * 16;
 #endif
-      ulong v = VALUE_AT(b, key_head, from + key) + vector * 16;
-      for (uint c = 0; c < AT_ONCE; ++c) {
-        float16 value = VALUE16(v, c * 16);
-        for (uint n = 0; n < HEADS; ++n) {
-          float16 sum = fma((float16)(scores[n][key]), value, sums[n][c]);
+      for (int key = max(at, skipped); key < min(at + 16, width); ++key) {
 #if HAS_KEEP || HAS_SCORE
-          if (as_int(scores[n][key]) < 0) sum = sums[n][c];
+        bool takes_part = false;
+        for (uint n = 0; n < HEADS; ++n)
+          takes_part = takes_part || as_int(scores[n][key]) >= 0 || isnan(scores[n][key]);
+        if (!takes_part) continue;
 #endif
-          sums[n][c] = sum;
+        ulong v = run_values + (key - at) * VALUE_STEP;
+        for (uint c = 0; c < AT_ONCE; ++c) {
+          float16 value = VALUE16(v, c * 16);
+#if PAGED
+          PREFETCH(values + ahead + (key - at) * VALUE_STEP + c * 16);
+#endif
+          for (uint n = 0; n < HEADS; ++n) {
+            float16 sum = fma((float16)(scores[n][key]), value, sums[n][c]);
+#if HAS_KEEP || HAS_SCORE
+            if (as_int(scores[n][key]) < 0) sum = sums[n][c];
+#endif
+            sums[n][c] = sum;
+          }
         }
       }
     }

@@ -246,14 +246,15 @@ private struct AttentionCall {
       case .additive: 2
       default: 0
       }
-    var (keyType, isPaged) = (op.q.type, false)
+    var (keyType, page) = (op.q.type, 0)
     switch source {
     case .dense(let keys, _, _), .ragged(let keys, _, _, _): keyType = keys.type
-    case .paged(let cache, _, _, _): (keyType, isPaged) = (cache.type, true)
+    case .paged(let cache, _, _, _): (keyType, page) = (cache.type, cache.blockLength)
     }
     return [
       "D": "\(Self.size(op))", "DV": "\(op.y.columns)", "X_TYPE": op.q.type.rawValue,
-      "Q_TYPE": q.type.rawValue, "K_TYPE": keyType.rawValue, "PAGED": isPaged ? "1" : "0",
+      "Q_TYPE": q.type.rawValue, "K_TYPE": keyType.rawValue, "PAGED": page > 0 ? "1" : "0",
+      "PAGE": "\(max(page, 16))",
       "QUANTISED": keyType == .q8_0 ? "1" : "0", "KIND": "\(kind)",
     ]
   }
@@ -266,17 +267,17 @@ private struct AttentionCall {
     switch source {
     case .dense(let keys, let values, let lengths):
       operands += [.view(keys, [0, 1, 2]), .view(values, [0, 1, 2])] + noScales
-      operands += [.tensor(lengths), .tensor(nil), .uint(0), .uint(1), .uint(0)]
+      operands += [.tensor(lengths), .tensor(nil), .uint(0), .uint(0)]
     case .ragged(let keys, let values, let starts, _):
       operands += [.packed(keys), .packed(values)] + noScales
-      operands += [.tensor(nil), .tensor(nil), .uint(0), .uint(1), .uint(keys.shape[2])]
+      operands += [.tensor(nil), .tensor(nil), .uint(0), .uint(keys.shape[2])]
       keyStarts = starts
     case .paged(let cache, let table, let lengths, _):
       let storage = try cache.buffers()
       operands += [.buffer(storage.keys)] + none + [.buffer(storage.values)] + none
       operands += [.buffer(storage.keyScales), .buffer(storage.valueScales)]
       operands += [
-        .tensor(lengths), .tensor(table), .uint(table.shape[1]), .uint(cache.blockLength),
+        .tensor(lengths), .tensor(table), .uint(table.shape[1]),
         .uint(cache.blocks),
       ]
     }
