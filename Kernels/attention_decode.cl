@@ -101,12 +101,9 @@ __kernel __attribute__((reqd_work_group_size(SPLIT, 1, 1))) void attention_split
 
 #if DV % 16 == 0 && (PAGED || D % 16 == 0)
 // Sixteen keys of one head are as long as a page of memory, where a processor's own prefetch ends.
-#if defined(__has_builtin)
-#if __has_builtin(__builtin_prefetch)
+#ifdef HAS_PREFETCH
 #define PREFETCH(p) __builtin_prefetch((const void *)(ulong)(p))
-#endif
-#endif
-#ifndef PREFETCH
+#else
 #define PREFETCH(p)
 #endif
 #define VECTORS (DV / 16)
@@ -118,10 +115,12 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_lanes(ARG
   ROW_OF_GROUP;
 
   float row[HEADS][D];
+#pragma unroll
   for (uint n = 0; n < HEADS; ++n)
     for (uint d = 0; d < D; ++d) row[n][d] = Q_SCALED(Q_LOAD(q, (first_head + n) * q_h + d));
   float scores[HEADS][SPLIT] __attribute__((aligned(64)));
   float16 lane_max[HEADS];
+#pragma unroll
   for (uint n = 0; n < HEADS; ++n) lane_max[n] = -INFINITY;
   int16 lane_index = (int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   int begin = skipped / 16 * 16;
@@ -130,23 +129,28 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_lanes(ARG
     ulong k = KEY_AT(b, key_head, from + at);
     ulong ahead = KEY_AT(b, key_head, min(from + at + 16, run.y - 1) / 16 * 16);
     float16 even[HEADS], odd[HEADS];
+#pragma unroll
     for (uint n = 0; n < HEADS; ++n) even[n] = odd[n] = 0.0f;
     for (uint d = 0; d + 1 < D; d += 2) {
       float16 k0 = KEY16(k, d), k1 = KEY16(k, d + 1);
       PREFETCH(keys + ahead + d * 16);
       PREFETCH(keys + ahead + d * 16 + 16);
+#pragma unroll
       for (uint n = 0; n < HEADS; ++n) {
         even[n] = ADD_TERM(even[n], (float16)row[n][d], k0, d);
         odd[n] = ADD_TERM(odd[n], (float16)row[n][d + 1], k1, d + 1);
       }
     }
 #if D % 2
+#pragma unroll
     for (uint n = 0; n < HEADS; ++n)
       even[n] = ADD_TERM(even[n], (float16)row[n][D - 1], KEY16(k, D - 1), D - 1);
 #endif
+#pragma unroll
     for (uint n = 0; n < HEADS; ++n) vstore16(SCORE(even[n] + odd[n]), 0, scores[n] + at);
 #else
     for (int key = at; key < at + 16; ++key)
+#pragma unroll
       for (uint n = 0; n < HEADS; ++n) {
         float score = 0.0f;
         if (key >= skipped && key < width) {
@@ -162,6 +166,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_lanes(ARG
         scores[n][key] = SCORE(score);
       }
 #endif
+#pragma unroll
     for (uint n = 0; n < HEADS; ++n) {
 #if HAS_KEEP || HAS_SCORE
       for (int key = max(at, skipped); key < min(at + 16, width); ++key) {
@@ -177,6 +182,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_lanes(ARG
     }
   }
   float greatest[HEADS], denominator[HEADS], rescale[HEADS];
+#pragma unroll
   for (uint n = 0; n < HEADS; ++n) {
     uint h = first_head + n;
     greatest[n] = max16(lane_max[n]);
@@ -197,7 +203,9 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_lanes(ARG
   }
   for (uint vector = 0; vector < VECTORS; vector += AT_ONCE) {
     float16 sums[HEADS][AT_ONCE];
+#pragma unroll
     for (uint n = 0; n < HEADS; ++n)
+#pragma unroll
       for (uint c = 0; c < AT_ONCE; ++c) sums[n][c] = 0.0f;
     for (int at = begin; at < width; at += 16) {
       ulong run_values = VALUE_AT(b, key_head, from + at) + vector * 16;
@@ -207,16 +215,19 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_lanes(ARG
       for (int key = max(at, skipped); key < min(at + 16, width); ++key) {
 #if HAS_KEEP || HAS_SCORE
         bool takes_part = false;
+#pragma unroll
         for (uint n = 0; n < HEADS; ++n)
           takes_part = takes_part || as_int(scores[n][key]) >= 0 || isnan(scores[n][key]);
         if (!takes_part) continue;
 #endif
         ulong v = run_values + (key - at) * VALUE_STEP;
+#pragma unroll
         for (uint c = 0; c < AT_ONCE; ++c) {
           float16 value = VALUE16(v, c * 16);
 #if PAGED
           PREFETCH(values + ahead + (key - at) * VALUE_STEP + c * 16);
 #endif
+#pragma unroll
           for (uint n = 0; n < HEADS; ++n) {
             float16 sum = fma((float16)(scores[n][key]), value, sums[n][c]);
 #if HAS_KEEP || HAS_SCORE
@@ -227,8 +238,10 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_lanes(ARG
         }
       }
     }
+#pragma unroll
     for (uint n = 0; n < HEADS; ++n) {
       uint h = first_head + n;
+#pragma unroll
       for (uint c = 0; c < AT_ONCE; ++c) {
         uint d = (vector + c) * 16;
         if (splits == 1)  // divided as attention_merge divides, so that bits do not depend on the number of splits

@@ -74,12 +74,15 @@ inline float2 add_kept(float2 sum, float x) {
 }
 
 // e^x in sixteen lanes by e^x = 2^n · e^r, r = x − n·ln 2 in [−½ln 2, ½ln 2], for devices whose exp is a call per lane.
-// ln 2 is split in two so that n·LN2_HIGH is exact. Taylor's seventh term leaves r^8/8! < 5.2e-9 relative. Below −87.3
-// the result is 0 instead of a subnormal, above 88.7 infinity; NaN stays NaN.
+// Adding 1.5 · 2^23 rounds to a whole number and leaves n in the low bits, so that no rounding function is called; these
+// bits are added to the exponent of e^r. ln 2 is split in two so that n·LN2_HIGH is exact. Taylor's seventh term leaves
+// r^8/8! < 5.2e-9 relative. Below −87.3 the result is 0 instead of a subnormal, above 88.7 infinity; NaN stays NaN.
+#define ROUNDING 12582912.0f
+#define LN2_HIGH 0.693359375f
+#define LN2_LOW (-2.12194440e-4f)
 inline float16 exp16(float16 x) {
-  const float LN2_HIGH = 0.693359375f, LN2_LOW = -2.12194440e-4f;
-  float16 n = rint(x * 1.44269504f);
-  n = fmin(fmax(n, (float16)-126.0f), (float16)127.0f);
+  float16 k = fma(x, (float16)1.44269504f, (float16)ROUNDING);
+  float16 n = k - ROUNDING;
   float16 r = fma(n, (float16)-LN2_LOW, fma(n, (float16)-LN2_HIGH, x));
   float16 e = fma(r, (float16)(1.0f / 5040), (float16)(1.0f / 720));
   e = fma(e, r, (float16)(1.0f / 120));
@@ -88,7 +91,7 @@ inline float16 exp16(float16 x) {
   e = fma(e, r, (float16)0.5f);
   e = fma(e, r, (float16)1.0f);
   e = fma(e, r, (float16)1.0f);
-  e *= as_float16((convert_int16(n) + 127) << 23);
+  e = as_float16(as_int16(e) + (as_int16(k) << 23));
   e = select(e, (float16)0.0f, x < -87.3f);
   e = select(e, (float16)INFINITY, x > 88.7f);
   return select(e, x, isnan(x));
@@ -98,15 +101,16 @@ inline float16 exp16(float16 x) {
 // near 0, and tanh|x| = −(e^y − 1) / (e^y + 1).
 inline float16 tanh16(float16 x) {
   float16 y = fmax(-2.0f * fabs(x), (float16)-40.0f);
-  float16 n = rint(y * 1.44269504f);
-  float16 r = fma(n, (float16)2.12194440e-4f, fma(n, (float16)-0.693359375f, y));
+  float16 k = fma(y, (float16)1.44269504f, (float16)ROUNDING);
+  float16 n = k - ROUNDING;
+  float16 r = fma(n, (float16)-LN2_LOW, fma(n, (float16)-LN2_HIGH, y));
   float16 e = fma(r, (float16)(1.0f / 5040), (float16)(1.0f / 720));
   e = fma(e, r, (float16)(1.0f / 120));
   e = fma(e, r, (float16)(1.0f / 24));
   e = fma(e, r, (float16)(1.0f / 6));
   e = fma(e, r, (float16)0.5f);
   e = fma(e, r, (float16)1.0f) * r;
-  float16 power = as_float16((convert_int16(n) + 127) << 23);
+  float16 power = as_float16((as_int16(k) + 127) << 23);
   float16 m = fma(power, e, power - 1.0f);
   return select(copysign(-m / (m + 2.0f), x), x, isnan(x));
 }

@@ -38,4 +38,6 @@ public enum Phase: String, Sendable {
 extension ElementType {
   /// The types in which activations may be stored.
   public static let activations: [ElementType] = [.f32, .f16, .bf16]
+  /// The types in which weights may be stored.
+  public static let weights: [ElementType] = [.f32, .f16, .bf16, .q8_0, .q4_0, .q4_1]
 }

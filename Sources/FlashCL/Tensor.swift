@@ -139,7 +139,7 @@ public struct WeightSource {
     name: String, outputs: Int, inputs: Int, type: ElementType, order: Order = .outputsByInputs,
     bytes: UnsafeRawBufferPointer
   ) throws {
-    guard outputs > 0, inputs > 0, inputs % type.blockLength == 0,
+    guard ElementType.weights.contains(type), outputs > 0, inputs > 0, inputs % type.blockLength == 0,
       order == .outputsByInputs || !type.isQuantised, bytes.count == type.bytes(outputs * inputs)
     else {
       throw FlashCLError.shape(

@@ -31,8 +31,11 @@ public struct CaseResult: Codable, Sendable {
   /// Of a failure, the five worst elements.
   public var worst: [Deviation] = []
 
+  /// True where the case was compared with itself.
+  var isBitwise = false
+
   /// The command that repeats the case.
-  public var command: String { "flashcl check '\(`case`)'" }
+  public var command: String { "flashcl check\(isBitwise ? " --bitwise" : "") '\(`case`)'" }
 
   private enum CodingKeys: String, CodingKey {
     case `case`, operation, strategy, type, outcome, reason, error, tolerance
@@ -117,16 +120,17 @@ public struct Runner {
 
   // MARK: - Checking
 
-  /// Runs what `filter` means and calls `report` after each case and strategy.
+  /// Runs what `filter` means and calls `report` after each case and strategy. With `bitwise` results are compared
+  /// with those of a second run, and with those of each sequence or row alone, instead of with the reference.
   @discardableResult
-  public func check(_ filter: String? = nil, report: (CaseResult) throws -> Void = { _ in }) throws
-    -> [CaseResult]
-  {
+  public func check(
+    _ filter: String? = nil, bitwise: Bool = false, report: (CaseResult) throws -> Void = { _ in }
+  ) throws -> [CaseResult] {
     var results: [CaseResult] = []
     for (item, strategies) in try select(filter) {
       let judge = Judge(item)
       for strategy in strategies {
-        results.append(check(item, strategy, judge))
+        results.append(bitwise ? checkBits(item, strategy: strategy) : check(item, strategy, judge))
         try report(results[results.count - 1])
       }
     }
@@ -136,7 +140,29 @@ public struct Runner {
   /// Runs one case under one strategy.
   public func check(_ item: Case, strategy: String) -> CaseResult { check(item, strategy, Judge(item)) }
 
+  /// Compares one case under one strategy with itself.
+  func checkBits(_ item: Case, strategy: String) -> CaseResult {
+    var outcome = outcome(item, strategy) { trial, bench, result in
+      let difference = try difference(item, strategy, trial, bench)
+      return result(difference == nil ? .passed : .failed, difference)
+    }
+    outcome.isBitwise = true
+    return outcome
+  }
+
   private func check(_ item: Case, _ strategy: String, _ judge: Judge) -> CaseResult {
+    outcome(item, strategy) { trial, bench, result in
+      try backend.run(trial.operation, strategy: strategy)
+      if let witness = trial.witness { try backend.run(witness) }
+      return try judge.judge(trial, bench, result)
+    }
+  }
+
+  /// What `judge` says of the case made ready, unless the strategy cannot run it; what is thrown is a failure.
+  private func outcome(
+    _ item: Case, _ strategy: String,
+    _ judge: (Trial, Workbench, _ result: (CaseResult.Outcome, String?) -> CaseResult) throws -> CaseResult
+  ) -> CaseResult {
     func result(_ outcome: CaseResult.Outcome, _ reason: String? = nil) -> CaseResult {
       CaseResult(
         case: item.name(strategy: strategy), operation: item.operation, strategy: strategy, type: item.type,
@@ -150,9 +176,7 @@ public struct Runner {
       {
         return result(.unsupported, reason)
       }
-      try backend.run(trial.operation, strategy: strategy)
-      if let witness = trial.witness { try backend.run(witness) }
-      return try judge.judge(trial, bench, result)
+      return try judge(trial, bench, result)
     } catch FlashCLError.unsupported(let reason) {
       return result(.unsupported, reason)
     } catch {

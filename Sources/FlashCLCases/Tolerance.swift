@@ -52,7 +52,8 @@ public enum Tolerance: Sendable {
       return magnitude.map { factor * $0 + Self.flushed }
     case .twice(let cache):
       let naive = try naive()
-      let rounding = 4 * unit + (cache == .f32 ? 0 : cache == .f16 ? 0x1p-11 : cache == .bf16 ? 0x1p-8 : 0x1p-7)
+      let rounding =
+        4 * unit + (cache == .f32 ? 0 : cache == .f16 ? 0x1p-11 : cache == .bf16 ? 0x1p-8 : 0x1p-7)
       var bounds = magnitude.map { rounding * $0 + Self.flushed }
       for start in stride(from: 0, to: truth.count, by: max(columns, 1)) {
         let row = start..<min(start + columns, truth.count)
@@ -146,13 +147,15 @@ struct Sample {
 
   /// Nil where the operation is small, or can be computed only whole.
   init?(of operation: any ReferenceOperation, seed: UInt64) {
-    guard operation.cost.flops > Self.limit, let operation = operation as? any SampledOperation else { return nil }
+    guard operation.cost.flops > Self.limit, let operation = operation as? any SampledOperation else {
+      return nil
+    }
     let height = operation.outputs[0].shape.dropLast().last ?? 1
     self.init(operation, height: height, seed: seed)
   }
 
-  /// With the rows in panels of `height`, such as the queries of one head: of the first and the last panel the first and
-  /// last rows and both sides of tiles' borders, and others that `seed` draws.
+  /// With the rows in panels of `height`, such as the queries of one head: of the first and the last panel the first
+  /// and last rows and both sides of tiles' borders, and others that `seed` draws.
   init(_ operation: any SampledOperation, height: Int, seed: UInt64) {
     let borders = [16, 32, 64, 128, 256].flatMap { [$0, (height - 1) / $0 * $0] }
     let edges = ([0, height - 1] + borders.flatMap { [$0 - 1, $0] }).filter { 0 <= $0 && $0 < height }

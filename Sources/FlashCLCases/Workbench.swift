@@ -154,7 +154,8 @@ public final class Workbench {
     let perSequence = (longest + blockLength - 1) / blockLength + 1
     let blocks = lengths.count * perSequence + 2
     let cache = try backend.makeCache(
-      blocks: blocks, blockLength: blockLength, heads: heads, keySize: keySize, valueSize: valueSize, type: type)
+      blocks: blocks, blockLength: blockLength, heads: heads, keySize: keySize, valueSize: valueSize,
+      type: type)
     var random = random()
     let order = (0..<blocks).shuffled(using: &random)
     let slots = blocks * blockLength
@@ -178,11 +179,23 @@ public final class Workbench {
 
   /// The elements of a tensor made here, or of a view of one, row-major.
   func values(_ tensor: Tensor) throws -> [Double] {
+    let flat = try read(allocation(of: tensor)).withUnsafeBytes { tensor.type.decoded($0) }
+    return tensor.elementIndices.map { flat[$0] }
+  }
+
+  /// The same as they are stored, in a plain type.
+  func bits(_ tensor: Tensor) throws -> [UInt32] {
+    let (bytes, size) = (try read(allocation(of: tensor)), tensor.type.blockBytes)
+    return tensor.elementIndices.map { element in
+      (0..<size).reduce(0) { $0 | UInt32(bytes[element * size + $1]) << (8 * $1) }
+    }
+  }
+
+  private func allocation(of tensor: Tensor) throws -> Allocation {
     guard let allocation = allocations.first(where: { $0.flat.storage === tensor.storage }) else {
       throw CaseError.badCase("an output lies in memory that the workbench did not make")
     }
-    let flat = try read(allocation).withUnsafeBytes { tensor.type.decoded($0) }
-    return tensor.elementIndices.map { flat[$0] }
+    return allocation
   }
 
   /// Says which element changed that is not of an output, or did not change although it is; nil where all is

@@ -52,6 +52,9 @@ public struct Capabilities: Sendable, Equatable {
   /// PTX `mma.m16n8k16`, half inputs and float sums.
   public var matrixM16N8K16 = false
 
+  /// `__builtin_prefetch`, on CPU devices: OpenCL C's own `prefetch` does nothing there.
+  public var prefetch = false
+
   /// Plain OpenCL C 1.2.
   public static let none = Capabilities()
 
@@ -67,6 +70,7 @@ public struct Capabilities: Sendable, Equatable {
     if subgroupShuffle { defines.append(Define("HAS_SUBGROUP_SHUFFLE")) }
     if integerDotProduct { defines.append(Define("HAS_INTEGER_DOT")) }
     if matrixM16N8K16 { defines.append(Define("HAS_MMA_M16N8K16")) }
+    if prefetch { defines.append(Define("HAS_PREFETCH")) }
     return defines
   }
 
@@ -165,6 +169,14 @@ public struct Capabilities: Sendable, Equatable {
           && c2 == 16 * (row + 8) * column && c3 == 16 * (row + 8) * (column + 1);
         out[item] = right_sums ? item : -1;
         """),
+    Probe(
+      name: "prefetch",
+      worthTrying: { device, _ in device.kind == .cpu },
+      assume: { $0.prefetch = true },
+      body: """
+        __builtin_prefetch((const void *)(ulong)(out + item));
+        out[item] = item;
+        """),
   ]
 
   /// The capabilities of a device: from the cache, or found now and stored there.
@@ -217,13 +229,15 @@ public struct Capabilities: Sendable, Equatable {
   }
 
   private var encoded: String {
-    let flags = [halfArithmetic, subgroupSizeIsRequired, subgroupShuffle, integerDotProduct, matrixM16N8K16]
+    let flags = [
+      halfArithmetic, subgroupSizeIsRequired, subgroupShuffle, integerDotProduct, matrixM16N8K16, prefetch,
+    ]
     return "\(language) \(subgroupSize) " + flags.map { $0 ? "1" : "0" }.joined(separator: " ")
   }
 
   private init?(decoding text: String) {
     let fields = text.split(separator: " ")
-    guard fields.count == 7, let size = Int(fields[1]) else { return nil }
+    guard fields.count == 8, let size = Int(fields[1]) else { return nil }
     language = String(fields[0])
     subgroupSize = size
     halfArithmetic = fields[2] == "1"
@@ -231,6 +245,7 @@ public struct Capabilities: Sendable, Equatable {
     subgroupShuffle = fields[4] == "1"
     integerDotProduct = fields[5] == "1"
     matrixM16N8K16 = fields[6] == "1"
+    prefetch = fields[7] == "1"
   }
 
   public init() {}

@@ -9,7 +9,9 @@ struct Check: ParsableCommand {
     discussion: """
       Runs every case of every operation, by each of its strategies, against the CPU reference. FILTER is an \
       operation, a case's name, or a regular expression that is searched for in names. --device all takes every \
-      OpenCL device in turn. With --model, a model runs on the device and on the reference, and its layers are compared.
+      OpenCL device in turn. With --bitwise, results must have the same bits on a second run, and each sequence or \
+      row of a call the same alone as among its neighbours. With --model, a model runs on the device and on the \
+      reference, and its layers are compared.
       Example: flashcl check 'attention.*f16' --device gpu:1
       """)
 
@@ -21,6 +23,8 @@ struct Check: ParsableCommand {
   var list = false
   @Flag(help: "Print how many cases of each type reach each strategy, instead of running them.")
   var coverage = false
+  @Flag(help: "Compare bits: of two runs, and of sequences and rows alone and among neighbours.")
+  var bitwise = false
   @Option(parsing: .unconditional, help: "A model to run instead: a .gguf file, or a folder.")
   var model: String?
   @Option(
@@ -30,8 +34,8 @@ struct Check: ParsableCommand {
 
   func validate() throws {
     if (model == nil) != (tokens == nil) { throw ValidationError("--model and --tokens go together") }
-    let modes = [list, coverage, model != nil].count { $0 }
-    if modes > 1 { throw ValidationError("give one of --list, --coverage and --model") }
+    let modes = [list, coverage, bitwise, model != nil].count { $0 }
+    if modes > 1 { throw ValidationError("give one of --list, --coverage, --bitwise and --model") }
     if filter != nil && (coverage || model != nil) {
       throw ValidationError("a filter means cases, which --\(coverage ? "coverage" : "model") does not run")
     }
@@ -97,7 +101,7 @@ struct Check: ParsableCommand {
       Terminal.progress("")
       try Output.line(left(first.operation, 16) + counts.joined(separator: ", "))
     }
-    try runner.check(filter) { result in
+    try runner.check(filter, bitwise: bitwise) { result in
       if !output.isJSON, let last = results.last, last.operation != result.operation { try finishOperation() }
       results.append(result)
       done += 1

@@ -12,9 +12,10 @@ import Testing
     Case.all.filter { $0.operation == operation && $0.purpose == .check }
   }
 
+  /// But for weights, which are for looking at.
   @Test func everyOperationHasCasesOfBothKinds() {
-    #expect(Self.operations.count == 12)
-    for operation in Self.operations {
+    #expect(Self.operations.count == 13)
+    for operation in Self.operations where operation != AttentionWeights.name {
       #expect(Case.all.contains { $0.operation == operation && $0.purpose == .bench }, "\(operation)")
     }
     let names = Case.all.map { $0.name() + ($0.purpose == .bench ? " bench" : "") }
@@ -31,12 +32,14 @@ import Testing
       let reason: Comment = "\(result.case): \(result.reason ?? "")"
       switch result.strategy {
       case "sound", "float": #expect(result.outcome == .passed, reason)
+      case _ where ["Lq=0,", "B=0,"].contains(where: result.case.contains): break  // no element to be wrong
       case "lost": #expect(result.outcome == .failed, reason)
       default:
         // Where the bounds are wide by the nature of the formula, or no element is left that is finite and
         // large.
         let wide = [
           "constant", "offset", "extremes", "outside=true", "nan", "infinity", "cols=1,", "count=1,",
+          "keys_in=f16", "keys_in=bf16", "keys_in=q8_0",
         ]
         if operation == CacheAppend.name || wide.contains(where: result.case.contains) { return }
         #expect(result.outcome == .failed, reason)

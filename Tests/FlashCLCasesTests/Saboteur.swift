@@ -12,7 +12,7 @@ final class Saboteur: Backend {
     case float
     /// Nothing is computed.
     case lost
-    /// One element of the first output is off by a thousandth of the greatest.
+    /// One element of the first output is off by a thousandth of the greatest, or of 1 where all are 0.
     case element
     /// One element of the last output is NaN.
     case nan
@@ -26,9 +26,26 @@ final class Saboteur: Backend {
     case unsupported
   }
 
+  /// A fault of one test's own, done after every run.
+  typealias Mischief = (Saboteur, any Operation) throws -> Void
+
   private let inner = ReferenceBackend()
+  private let mischief: Mischief
+
+  init(_ mischief: @escaping Mischief = { _, _ in }) { self.mischief = mischief }
+
+  /// Element `index` of an output, row-major, becomes what `change` makes of it.
+  func spoil(_ tensor: Tensor, _ index: Int, _ change: (Double) -> Double) throws {
+    let place = tensor.indices[index]
+    try put(change(try get(place, 1, tensor)[0]), place, tensor)
+  }
 
   func run(_ operation: any Operation, strategy: String?) throws {
+    try execute(operation, strategy)
+    try mischief(self, operation)
+  }
+
+  private func execute(_ operation: any Operation, _ strategy: String?) throws {
     let fault = strategy.flatMap { Fault(rawValue: $0) } ?? .sound
     switch fault {
     case .lost: return
@@ -54,7 +71,9 @@ final class Saboteur: Backend {
       let values = try starts.flatMap { try get(indices[$0], first.columns, first) }
       let greatest = values.reduce(0) { $1.isFinite ? max($0, abs($1)) : $0 }
       guard let index = values.lastIndex(where: { $0.isFinite }) else { return }
-      let off = first.type == .i32 ? 1 : max(greatest / 1000, 3 * abs(values[index]) * first.type.unit)
+      let off =
+        first.type == .i32
+        ? 1 : max((greatest == 0 ? 1 : greatest) / 1000, 3 * abs(values[index]) * first.type.unit)
       try put(values[index] + (values[index] > 0 ? -off : off), indices[index], first)
     case .nan where last.type != .i32: try put(.nan, last.indices[last.count / 2], last)
     case .beyond: try put(1, (last.indices.max() ?? 0) + 1, last)
@@ -99,7 +118,8 @@ final class Saboteur: Backend {
     blocks: Int, blockLength: Int, heads: Int, keySize: Int, valueSize: Int, type: ElementType
   ) throws -> KeyValueCache {
     try inner.makeCache(
-      blocks: blocks, blockLength: blockLength, heads: heads, keySize: keySize, valueSize: valueSize, type: type)
+      blocks: blocks, blockLength: blockLength, heads: heads, keySize: keySize, valueSize: valueSize,
+      type: type)
   }
   func flush() {}
   func synchronise() {}

@@ -38,7 +38,7 @@ extension Case {
       cases.append(attention(.f32, few, phase: .decode, terms: terms, tolerance: .exact))
     }
     // Long rows, where whole tiles, partial ones and gaps alternate.
-    for terms in [window(20, 4), bigBird, documents, segments] {
+    for terms in [window(20, 4), window(32, 31), bigBird, documents, segments] {
       let shape = DenseShape(heads: 2, keyHeads: 2, queries: 257, keys: 257, size: 16)
       cases.append(attention(.f32, shape, terms: terms))
       cases.append(attention(.f32, shape, causal: .upperLeft, terms: terms))
@@ -233,7 +233,7 @@ extension Case {
       },
       AttentionTerms(name: "sinks") { bench, shape in
         AttentionOptions(
-          mask: .window(left: 3, right: 40),
+          mask: .window(left: 200, right: 40),
           sinks: try bench.tensor((0..<shape.heads).map { [3, -.infinity, -2][$0 % 3] }, [shape.heads]))
       },
       AttentionTerms(name: "mask_mod") { bench, _ in

@@ -7,7 +7,7 @@ import FlashCL
 extension Case {
   static var embeddingCases: [Case] {
     var cases: [Case] = []
-    for type in ElementType.allCases where type != .i32 {
+    for type in ElementType.weights {
       for (tokens, rows, width) in [(1, 3, 32), (5, 70, 64), (33, 257, 576)] {
         cases.append(embedding(type, tokens, rows, width))
       }

@@ -33,6 +33,31 @@ struct AttentionTerms {
     }
   }
 
+  /// What an axis of an operand is read at: an index of the pair, or the row of a table of distances −radius … radius.
+  private enum Index: ExpressibleByStringLiteral {
+    case plain(String)
+    case row(distance: String, radius: Int)
+
+    init(stringLiteral text: String) { self = .plain(text) }
+    static func row(_ distance: String, of table: Tensor) -> Index {
+      .row(distance: distance, radius: table.shape[1] / 2)
+    }
+
+    /// True where sixteen rows have sixteen of it.
+    var variesByRow: Bool {
+      switch self {
+      case .plain(let text): text == "i"
+      case .row: true
+      }
+    }
+    func text(_ language: Language) -> String {
+      switch self {
+      case .plain(let text): text
+      case .row(let distance, let radius): "clipped\(language.suffix)(\(distance), \(radius))"
+      }
+    }
+  }
+
   /// Empty where nothing is added: the kernels then have no test at all.
   var text: String {
     if operands.isEmpty && scores.isEmpty && keeps.isEmpty { return functions }
@@ -60,23 +85,36 @@ struct AttentionTerms {
     return text
   }
 
-  /// An element of a table for a row, and for each of sixteen rows.
-  private static let lookups = ["float", "uchar"].map { type in
-    let vector = type == "uchar" ? "int" : type
-    return """
-      INLINE \(vector) lookup_\(type)(__global const \(type) *table, ulong stride, int row) {
-        return table[row * stride];
-      }
-      INLINE \(vector)16 lookup_\(type)16(__global const \(type) *table, ulong stride, int16 row) {
-        \(vector) x[16];
-        int rows[16];
-        vstore16(row, 0, rows);
-        for (int n = 0; n < 16; ++n) x[n] = table[rows[n] * stride];
-        return vload16(0, x);
-      }
+  /// An element of a table for a row, and for each of sixteen rows. Integer maximum and clamp are spelt out: some
+  /// implementations have them wrong for vectors with a single limit.
+  private static let helpers = """
+    INLINE int greater(int a, int b) { return a > b ? a : b; }
+    INLINE int16 greater16(int16 a, int16 b) { return select(b, a, a > b); }
+    INLINE int clipped(int x, int radius) { return (x < -radius ? -radius : x > radius ? radius : x) + radius; }
+    INLINE int16 clipped16(int16 x, int radius) {
+      int16 low = select(x, (int16)-radius, x < -radius);
+      return select(low, (int16)radius, low > radius) + radius;
+    }
 
-      """
-  }.joined()
+    """
+  private static let lookups =
+    helpers
+    + ["float", "uchar"].map { type in
+      let vector = type == "uchar" ? "int" : type
+      return """
+        INLINE \(vector) lookup_\(type)(__global const \(type) *table, ulong stride, int row) {
+          return table[row * stride];
+        }
+        INLINE \(vector)16 lookup_\(type)16(__global const \(type) *table, ulong stride, int16 row) {
+          \(vector) x[16];
+          int rows[16];
+          vstore16(row, 0, rows);
+          for (int n = 0; n < 16; ++n) x[n] = table[rows[n] * stride];
+          return vload16(0, x);
+        }
+
+        """
+    }.joined()
 
   init(_ op: Attention, _ launcher: Launcher) throws {
     let options = op.options
@@ -133,8 +171,8 @@ struct AttentionTerms {
     case nil: break
     }
     if let table = options.relative {
-      let row = row(options.relativeAlignment == .upperLeft ? "j - i" : "j - p", of: table)
-      let bias = element("relative", table, "float", ["h", row])
+      let distance = options.relativeAlignment == .upperLeft ? "j - i" : "j - p"
+      let bias = element("relative", table, "float", ["h", .row(distance, of: table)])
       scores.append { "score += \(bias($0));" }
     }
   }
@@ -154,14 +192,14 @@ struct AttentionTerms {
     if let keys = positions.keys {
       let q = element("q", op.q, "X_T", ["b", "h", "i"])
       let bias = positions.positionBias.map { element("position_bias", $0, "float", ["h"]) }
-      let table = element("relative_keys", keys, "float", ["h", row("j - p", of: keys)])
+      let table = element("relative_keys", keys, "float", ["h", .row("j - p", of: keys)])
       define(
         "position_of_keys",
         "product(&\(q(.one)), \(bias.map { "&\($0(.one))" } ?? "0"), &\(table(.one)))")
     }
     if let queries = positions.queries, case .dense(let keys, _, _) = op.source {
-      let k = element("k", keys, "X_T", ["b", "h / \(op.heads / op.keyHeads)", "j"])
-      let table = element("relative_queries", queries, "float", ["h", row("j - p", of: queries)])
+      let k = element("k", keys, "X_T", ["b", .plain("h / \(op.heads / op.keyHeads)"), "j"])
+      let table = element("relative_queries", queries, "float", ["h", .row("j - p", of: queries)])
       define("position_of_queries", "product(&\(k(.one)), 0, &\(table(.one)))")
     }
     if let values = positions.values {
@@ -190,12 +228,6 @@ struct AttentionTerms {
 
       """
     scores.append { "score += scale * \(name)\($0.suffix)(b, h, i, j, p TERMS);" }
-  }
-
-  /// The row of a table of distances −R … R that `distance` falls on.
-  private func row(_ distance: String, of table: Tensor) -> String {
-    let radius = table.shape[1] / 2
-    return "(clamp(\(distance), -\(radius), \(radius)) + \(radius))"
   }
 
   /// A function of the user's text, whose errors the compiler reports under `name`; returns the function's name.
@@ -255,7 +287,7 @@ struct AttentionTerms {
     case .causal(.lowerRight): return { $0.count("j <= p") }
     case .window:
       let band = mask.split.band
-      return { $0.count("j >= p - \(band.left) && j <= p + \(band.right)") }
+      return { $0.count("(j >= p - \(band.left)) & (j <= p + \(band.right))") }
     case .atrous(let k): return { $0.count("(j - p) % \(k) == 0") }
     case .global(let ids):
       var flags = [UInt8](repeating: 0, count: max(op.keyCount, 1))
@@ -265,7 +297,7 @@ struct AttentionTerms {
       return { language in
         let n = language.suffix
         return language.count(
-          "(int\(n))\(name)[j] > 0 || (p >= 0 && lookup_uchar\(n)(\(name), 1, max(p, 0)) != 0)")
+          "((int\(n))\(name)[j] != 0) | ((p >= 0) & (lookup_uchar\(n)(\(name), 1, greater\(n)(p, 0)) != 0))")
       }
     case .blocks(let map):
       let name = table(try launcher.tables.buffer(of: mask, [], launcher.queue) { map.counts }, "uchar")
@@ -277,7 +309,8 @@ struct AttentionTerms {
         let terms = list.map { segment in
           let (w, r) = (segment.length, segment.dilation)
           return language.count(
-            "p >= 0 && p / \(w) == j / \(w) && p % \(w) % \(r) == h % \(r) && j % \(w) % \(r) == h % \(r)")
+            "(p >= 0) & (p / \(w) == j / \(w)) & (p % \(w) % \(r) == h % \(r)) & (j % \(w) % \(r) == h % \(r))"
+          )
         }
         return "(\(terms.joined(separator: " + ")))"
       }
@@ -289,7 +322,7 @@ struct AttentionTerms {
       return { "(\(first($0)) * \(second($0)))" }
     case .either(let a, let b):
       let (first, second) = (try kept(a, op, launcher), try kept(b, op, launcher))
-      return { "max(\(first($0)), \(second($0)))" }
+      return { "greater\($0.suffix)(\(first($0)), \(second($0)))" }
     }
   }
 
@@ -302,7 +335,7 @@ struct AttentionTerms {
 
   /// An operand, and the expression of its element at `indices`; axes of size 1 serve every index. At most one index may
   /// speak of the row: sixteen rows then look up an element each.
-  private mutating func element(_ name: String, _ tensor: Tensor, _ type: String, _ indices: [String])
+  private mutating func element(_ name: String, _ tensor: Tensor, _ type: String, _ indices: [Index])
     -> (Language) -> String
   {
     let name = "t_\(name)"
@@ -314,16 +347,15 @@ struct AttentionTerms {
       shape: tensor.shape, strides: tensor.broadcastStrides, offset: tensor.offset, type: tensor.type,
       storage: tensor.storage)
     operands.append(.view(view, [Int](indices.indices)))
-    let row = indices.indices.first { axis in
-      tensor.shape[axis] > 1 && (indices[axis].contains("i") || indices[axis].contains("p"))
-    }
+    let row = indices.indices.first { tensor.shape[$0] > 1 && indices[$0].variesByRow }
     return { language in
       func terms(_ skipped: Int?) -> String {
         indices.indices.filter { $0 != skipped && tensor.shape[$0] > 1 }
-          .map { " + (ulong)(\(indices[$0])) * \(strides[$0])" }.joined()
+          .map { " + (ulong)(\(indices[$0].text(language))) * \(strides[$0])" }.joined()
       }
       guard let row, language == .sixteen else { return "\(name)[\(name)_at\(terms(nil))]" }
-      return "lookup_\(type)16(\(name) + \(name)_at\(terms(row)), \(strides[row]), \(indices[row]))"
+      return
+        "lookup_\(type)16(\(name) + \(name)_at\(terms(row)), \(strides[row]), \(indices[row].text(language)))"
     }
   }
 

@@ -35,7 +35,8 @@ public struct Attention: Operation {
   public let options: AttentionOptions
   public let phase: Phase
   public let y: Tensor  // as q, with Dv
-  public let logSumExp: Tensor?  // [B, Hq, Lq] f32, or [1, Hq, total]: ln of the softmax's denominator, the sink included
+  /// The logarithm of each row's denominator, the sink's part included; −∞ where that is 0.
+  public let logSumExp: Tensor?  // [B, Hq, Lq] f32, or [1, Hq, total]
 
   public init(
     q: Tensor, rows: Rows = .equal, source: Source, options: AttentionOptions = AttentionOptions(),
@@ -124,11 +125,17 @@ public struct Attention: Operation {
   }
   public var outputs: [Tensor] { [y] + (logSumExp.map { [$0] } ?? []) }
 
+  /// Keys and values count as they are stored, once for each sequence, and those that the mask's band reaches.
   public var cost: Cost {
-    let elements = Double(batch * keyHeads) * Double(keyCount) * Double(keySize + y.columns)
+    let band = options.mask.split.band
+    func reach(_ i: Int) -> Range<Int> { band.keys(i, queries: queryCount, keys: keyCount) }
+    let read = queryCount == 0 ? 0 : max(0, reach(queryCount - 1).upperBound - reach(0).lowerBound)
+    let type = if case .paged(let cache, _, _, _) = source { cache.type } else { q.type }
+    let token = type.bytes(keySize) + type.bytes(y.columns)
+    let others = ([q] + options.tensors + outputs).reduce(0) { $0 + $1.type.bytes($1.count) }
     return Cost(
       flops: 2 * Double(batch * heads) * scoredPairs * Double(keySize + y.columns),
-      bytes: 4 * (Double(q.count + y.count) + elements))
+      bytes: Double(others) + Double(batch * keyHeads) * Double(read) * Double(token))
   }
 
   /// Pairs of query and key whose scores count as work: those of the mask's band, one by one, and of patterns the tiles
