@@ -208,9 +208,9 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_lanes(ARG
 #pragma unroll
       for (uint c = 0; c < AT_ONCE; ++c) sums[n][c] = 0.0f;
     for (int at = begin; at < width; at += 16) {
-      ulong run_values = VALUE_AT(b, key_head, from + at) + vector * 16;
+      ulong run_values = VALUE_AT(b, key_head, from + at);
 #if PAGED
-      ulong ahead = VALUE_AT(b, key_head, min(from + at + 16, run.y - 1)) + vector * 16;
+      ulong ahead = VALUE_AT(b, key_head, min(from + at + 16, run.y - 1));
 #endif
       for (int key = max(at, skipped); key < min(at + 16, width); ++key) {
 #if HAS_KEEP || HAS_SCORE
@@ -223,9 +223,9 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_lanes(ARG
         ulong v = run_values + (key - at) * VALUE_STEP;
 #pragma unroll
         for (uint c = 0; c < AT_ONCE; ++c) {
-          float16 value = VALUE16(v, c * 16);
+          float16 value = VALUE16(v, (vector + c) * 16);
 #if PAGED
-          PREFETCH(values + ahead + (key - at) * VALUE_STEP + c * 16);
+          PREFETCH(values + ahead + (key - at) * VALUE_STEP + (vector + c) * 16);
 #endif
 #pragma unroll
           for (uint n = 0; n < HEADS; ++n) {

@@ -58,6 +58,8 @@ extension Case {
     cases.append(
       attention(.f32, DenseShape(batch: 300, heads: 220, keyHeads: 220, queries: 1, keys: 3, size: 2)))
     cases.append(attention(.f32, DenseShape(queries: 20, keys: 50), scale: 1))
+    // The most keys that are served.
+    cases.append(attention(.f32, DenseShape(heads: 1, queries: 1, keys: 1 << 20, size: 2), phase: .decode))
     return cases
   }
 
@@ -78,7 +80,7 @@ extension Case {
             paged(type, cache: .q8_0, phase, queries, [255, 31], heads: heads, keyHeads: keyHeads))
         }
         cases.append(
-          paged(.f32, cache: .q8_0, phase, queries, [140], heads: 2, keyHeads: 1, size: 96, valueSize: 32))
+          paged(.f32, cache: .q8_0, phase, queries, [140], heads: 2, keyHeads: 1, size: 32, valueSize: 160))
       }
       for page in [32, 48, 256] {
         cases.append(

@@ -8,9 +8,10 @@ import FlashCL
 extension Case {
   static var cacheAppendCases: [Case] {
     var cases: [Case] = []
-    for cache in ElementType.activations {
+    for cache in ElementType.activations + [.q8_0] {
       for lengths in [[1], [17, 16], [40, 3, 70]] { cases.append(append(cache, lengths)) }
-      cases.append(append(cache, [33, 5], keyHeads: 2, size: 40, valueSize: 24))
+      let (size, valueSize) = cache == .q8_0 ? (96, 32) : (40, 24)
+      cases.append(append(cache, [33, 5], keyHeads: 2, size: size, valueSize: valueSize))
       cases.append(append(cache, [33, 5], outside: true))
       for pairing in Rope.Pairing.allCases {
         cases.append(append(cache, [40, 3, 17], pairing: pairing, rotary: 64))
@@ -34,7 +35,7 @@ extension Case {
         "Dv": valueSize,
         "rope": pairing?.rawValue ?? "none", "rotary": rotary, "outside": outside,
       ],
-      [.twice(cache: pairing == nil ? .f32 : type)], purpose
+      [.twice(cache: pairing == nil && type != .q8_0 ? .f32 : type)], purpose
     ) { bench in
       let plan = try bench.cache(lengths, heads: keyHeads, keySize: size, valueSize: valueSize, type)
       let table = try pairing.map { try bench.ropeTable(length: 300, rotary: rotary, $0) }
