@@ -25,9 +25,10 @@ __kernel void gelu_vectors(__global const X_T *x, ulong x_offset, __global X_T *
     float16 v = X_LOAD16(x, i);
     X_STORE16(y, i, by_tanh ? gelu_tanh16(v) : gelu_exact16(v));
   } else {
-    for (; i < count; ++i) {
-      float v = X_LOAD(x, i);
-      X_STORE(y, i, by_tanh ? gelu_tanh(v) : gelu_exact(v));
-    }
+    // The last few go through a vector too: an element's bits do not depend on where it lies.
+    float v[16] = {0.0f};
+    for (ulong j = i; j < count; ++j) v[j - i] = X_LOAD(x, j);
+    vstore16(by_tanh ? gelu_tanh16(vload16(0, v)) : gelu_exact16(vload16(0, v)), 0, v);
+    for (ulong j = i; j < count; ++j) X_STORE(y, j, v[j - i]);
   }
 }

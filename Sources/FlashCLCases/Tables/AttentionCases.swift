@@ -117,7 +117,10 @@ extension Case {
     }
     // A cache larger than the second-level cache of any processor here: 16384 · 8 · 128 · 4 B = 64 MiB.
     for type in [ElementType.f32, .f16, .q8_0] {
-      cases.append(paged(.f32, cache: type, .decode, 1, [16384], heads: 8, keyHeads: 8, purpose: .bench))
+      for size in [64, 128] {
+        cases.append(
+          paged(.f32, cache: type, .decode, 1, [16384], heads: 8, keyHeads: 8, size: size, purpose: .bench))
+      }
     }
     return cases + attentionOptionBenchCases
   }
