@@ -99,7 +99,7 @@ struct Check: ParsableCommand {
         return count > 0 ? "\(count) \(outcome.rawValue)" : nil
       }
       Terminal.progress("")
-      try Output.line(left(first.operation, 16) + counts.joined(separator: ", "))
+      try Output.line(left(first.operation, 18) + counts.joined(separator: ", "))
     }
     try runner.check(filter, bitwise: bitwise) { result in
       if !output.isJSON, let last = results.last, last.operation != result.operation { try finishOperation() }
