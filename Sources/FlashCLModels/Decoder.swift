@@ -57,14 +57,13 @@ public final class DecoderState {
     self.capacity = capacity
     let shape = decoder.cacheShape
     let backend = decoder.backend
-    func cache(_ blocks: Int) throws -> KeyValueCache {
-      try backend.makeCache(
-        blocks: blocks, heads: shape.heads, keySize: shape.keySize, valueSize: shape.valueSize,
-        type: cacheType)
-    }
-    let blockLength = try cache(1).blockLength
+    let blockLength = 16
     let blocks = max(1, (capacity + blockLength - 1) / blockLength)
-    caches = try (0..<shape.layers).map { _ in try cache(blocks) }
+    caches = try (0..<shape.layers).map { _ in
+      try backend.makeCache(
+        blocks: blocks, blockLength: blockLength, heads: shape.heads, keySize: shape.keySize,
+        valueSize: shape.valueSize, type: cacheType)
+    }
     table = try backend.tensor((0..<blocks).map { Int32($0) }, [1, blocks])
   }
 

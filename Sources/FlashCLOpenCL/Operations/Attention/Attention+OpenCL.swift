@@ -6,7 +6,7 @@ extension Attention: OpenCLOperation {
     traits.order(gpu: [split, tiled], cpu: [lanes, blocks], any: [rows])
   }
 
-  private static let rowsFile = KernelFile("attention_rows", including: ["attention"])
+  fileprivate static let rowsFile = KernelFile("attention_rows", including: ["attention"])
   private static let prefillFile = KernelFile("attention_prefill", including: ["attention"])
   private static let decodeFile = KernelFile("attention_decode", including: ["attention"])
   /// Keys of one split, fixed so that bits do not depend on other sequences; SPLIT in the kernel.
@@ -169,7 +169,7 @@ private struct AttentionCall {
       let size = matrix?.columns ?? x.columns
       let y = try launcher.queue.allocate(4 * x.rows * size)
       try launcher.launch(
-        "attention_project", in: Attention.projectFile, ["X_TYPE": x.type.rawValue],
+        "attention_project", in: Attention.rowsFile, ["X_TYPE": x.type.rawValue],
         global: [size, x.shape[2], x.shape[0] * x.shape[1]],
         [
           .view(x, [0, 1, 2]), .tensor(matrix),
@@ -254,8 +254,7 @@ private struct AttentionCall {
     return [
       "D": "\(Self.size(op))", "DV": "\(op.y.columns)", "X_TYPE": op.q.type.rawValue,
       "Q_TYPE": q.type.rawValue, "K_TYPE": keyType.rawValue, "PAGED": page > 0 ? "1" : "0",
-      "PAGE": "\(max(page, 16))",
-      "QUANTISED": keyType == .q8_0 ? "1" : "0", "KIND": "\(kind)",
+      "PAGE": "\(max(page, 16))", "QUANTISED": keyType == .q8_0 ? "1" : "0", "KIND": "\(kind)",
     ]
   }
 
@@ -276,10 +275,7 @@ private struct AttentionCall {
       let storage = try cache.buffers()
       operands += [.buffer(storage.keys)] + none + [.buffer(storage.values)] + none
       operands += [.buffer(storage.keyScales), .buffer(storage.valueScales)]
-      operands += [
-        .tensor(lengths), .tensor(table), .uint(table.shape[1]),
-        .uint(cache.blocks),
-      ]
+      operands += [.tensor(lengths), .tensor(table), .uint(table.shape[1]), .uint(cache.blocks)]
     }
     let isRagged = op.queryStarts != nil
     if isRagged { operands[0] = .packed(q) }
@@ -298,10 +294,6 @@ private struct AttentionCall {
     ]
     return operands + terms.operands
   }
-}
-
-extension Attention {
-  fileprivate static var projectFile: KernelFile { rowsFile }
 }
 
 extension AttentionOptions {

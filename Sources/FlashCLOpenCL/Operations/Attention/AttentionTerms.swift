@@ -24,12 +24,9 @@ struct AttentionTerms {
     func float(_ int: String) -> String { self == .one ? "(float)(\(int))" : "convert_float16(\(int))" }
     /// A condition as 0 or 1: of vectors, true is −1.
     func count(_ condition: String) -> String { "((\(condition)) & 1)" }
-    /// A call of a function of one pair, lane by lane: rows are consecutive but for those past the last, which repeat it.
+    /// A call of a user's expression, which is made one element at a time.
     func call(_ function: String, _ score: String?) -> String {
-      switch self {
-      case .one: "\(function)(\(score.map { "\($0), " } ?? "")b, h, i, j TERMS)"
-      case .sixteen: "\(function)16(\(score.map { "\($0), " } ?? "")b, h, i, j TERMS)"
-      }
+      "\(function)\(suffix)(\(score.map { "\($0), " } ?? "")b, h, i, j TERMS)"
     }
   }
 
