@@ -150,22 +150,24 @@ inline int2 keys_of(int i, Sequence s, int left, int right, int upper_left) {
 #define VALUE_AT(b, h, j) (values_offset + (b)*values_b + (h)*values_h + (s.k_row + (ulong)(j)) * values_j)
 #endif
 
-// Element d of the key, or value, at `at`; sixteen keys' element d; sixteen elements of one value.
+// Element d of the key, or value, at `at`; sixteen keys' element d; sixteen elements of one value. Scales lie as [run and
+// head, block of ALIKE elements, 16 keys]: *_SCALES are those of a run's sixteen keys, and what KEY16 and VALUE16 take.
 #if QUANTISED
-// Scales lie as [run and head, block of 32 elements, 16 keys].
-#define KEY_SCALE(at, d) ((at) / (D * 16) * (D / 2) + (d) / 32 * 16)
-#define VALUE_SCALE(at, d) ((at) / (DV * 16) * (DV / 2) + (d) / 32 * 16 + (at) / DV % 16)
-#define KEY(at, d) (vload_half(KEY_SCALE(at, d) + (at) % 16, key_scales) * keys[(at) + (d)*KEY_STEP])
-#define KEY16(at, d) \
-  (vload_half16(0, key_scales + KEY_SCALE(at, d)) * convert_float16(vload16(0, keys + (at) + (d)*16)))
-#define VALUE(at, d) (vload_half(VALUE_SCALE(at, d), value_scales) * values[(at) + (d)])
-#define VALUE16(at, d) \
-  (vload_half(VALUE_SCALE(at, d), value_scales) * convert_float16(vload16(0, values + (at) + (d))))
+#define ALIKE 32
+#define KEY_SCALES(run, d) vload_half16((run) / 16 / ALIKE + (d) / ALIKE, key_scales)
+#define VALUE_SCALES(run, d) vload_half16((run) / 16 / ALIKE + (d) / ALIKE, value_scales)
+#define KEY(at, d) (vload_half((at) / 16 / D * (D / ALIKE) * 16 + (d) / ALIKE * 16 + (at) % 16, key_scales) * keys[(at) + (d)*KEY_STEP])
+#define VALUE(at, d) (vload_half((at) / DV / 16 * (DV / ALIKE) * 16 + (d) / ALIKE * 16 + (at) / DV % 16, value_scales) * values[(at) + (d)])
+#define KEY16(at, d, scales) ((scales) * convert_float16(vload16(0, keys + (at) + (d)*16)))
+#define VALUE16(at, d, scale) ((scale) * convert_float16(vload16(0, values + (at) + (d))))
 #else
+#define ALIKE D
+#define KEY_SCALES(run, d) 1.0f
+#define VALUE_SCALES(run, d) 1.0f
 #define KEY(at, d) JOIN(load_, K_TYPE)(keys, (at) + (d)*KEY_STEP)
-#define KEY16(at, d) JOIN(load16_, K_TYPE)(keys, (at) + (d)*16)
 #define VALUE(at, d) JOIN(load_, K_TYPE)(values, (at) + (d))
-#define VALUE16(at, d) JOIN(load16_, K_TYPE)(values, (at) + (d))
+#define KEY16(at, d, scales) JOIN(load16_, K_TYPE)(keys, (at) + (d)*16)
+#define VALUE16(at, d, scale) JOIN(load16_, K_TYPE)(values, (at) + (d))
 #endif
 
 // A score is a sum over the elements of q and k, one vector of rows or keys at a time: scale · Σ q·k, with the scale in q

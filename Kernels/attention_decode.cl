@@ -8,13 +8,17 @@
 // Splits stand at multiples of SPLIT keys, so that a row's bits do not depend on its neighbours; where a window leaves out
 // the first ones, split 0 is the first with a key in the row's run.
 // partial   [B, Hq, Lq, splits, Dv + 2]  f32; a split's sums, then its maximum and its denominator
-// Defines: SPLIT; HEADS, divides the group.
+// Defines: SPLIT; HEADS, divides the group; ELEMENTS of an item of attention_merge, divides DV: all of them on CPU devices, so that
+// an exponential is taken once, 1 on GPUs.
 
 #ifndef HEADS
 #define HEADS 1
 #endif
 #ifndef SPLIT
 #define SPLIT 128
+#endif
+#ifndef ELEMENTS
+#define ELEMENTS 1
 #endif
 #define SPLIT_ARGUMENTS , __global float *partial, uint splits
 #define PARTIAL(b, h, i, split) (((((ulong)(b)*heads + (h)) * queries + (i)) * splits + (split)) * (DV + 2))
@@ -25,7 +29,7 @@
   Sequence s = SEQUENCE(b);                           \
   if (i >= s.queries) return;                         \
   int2 run = KEYS_OF(i, s);                           \
-  uint split = get_group_id(0);                       \
+  uint split = get_group_id(1);                       \
   int from = (run.x / SPLIT + (int)split) * SPLIT;    \
   int skipped = max(run.x - from, 0);                 \
   int width = clamp(run.y - from, 0, SPLIT);          \
@@ -48,7 +52,7 @@ __kernel __attribute__((reqd_work_group_size(SPLIT, 1, 1))) void attention_split
   __local float p[SPLIT];
   __local float scratch[SPLIT];
   uint lane = get_local_id(0);
-  uint key_head = get_group_id(1);
+  uint key_head = get_group_id(0);
   ROW_OF_GROUP;
   int j = from + (int)lane;
   for (uint n = 0; n < group; ++n) {
@@ -106,11 +110,14 @@ __kernel __attribute__((reqd_work_group_size(SPLIT, 1, 1))) void attention_split
 #else
 #define PREFETCH(p)
 #endif
+// Keys from the one in use to the one asked for: 8 KiB of a head's keys, in 16 to 64 of them.
+#define AHEAD clamp(512 / (D * (int)sizeof(K_T)), 1, 4) * 16
 #define VECTORS (DV / 16)
-#define AT_ONCE (VECTORS % 4 == 0 ? 4 : VECTORS % 2 == 0 ? 2 : 1)  // vectors of a value held per head: HEADS · 4 ≤ 16
+// Vectors of a value held per head: HEADS · AT_ONCE ≤ 16 of the 32 registers.
+#define AT_ONCE (VECTORS % 8 == 0 && HEADS <= 2 ? 8 : VECTORS % 4 == 0 ? 4 : VECTORS % 2 == 0 ? 2 : 1)
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_lanes(ARGUMENTS SPLIT_ARGUMENTS) {
-  uint first_head = get_group_id(1) * HEADS;
+  uint first_head = get_group_id(0) * HEADS;
   uint key_head = first_head / group;
   ROW_OF_GROUP;
 
@@ -127,24 +134,30 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_lanes(ARG
   for (int at = begin; at < width; at += 16) {
 #if PAGED
     ulong k = KEY_AT(b, key_head, from + at);
-    ulong ahead = KEY_AT(b, key_head, min(from + at + 16, run.y - 1) / 16 * 16);
+    ulong ahead = KEY_AT(b, key_head, min(from + at + AHEAD, run.y - 1) / 16 * 16);
     float16 even[HEADS], odd[HEADS];
 #pragma unroll
     for (uint n = 0; n < HEADS; ++n) even[n] = odd[n] = 0.0f;
-    for (uint d = 0; d + 1 < D; d += 2) {
-      float16 k0 = KEY16(k, d), k1 = KEY16(k, d + 1);
-      PREFETCH(keys + ahead + d * 16);
-      PREFETCH(keys + ahead + d * 16 + 16);
+    for (uint block = 0; block < D; block += ALIKE) {
+      float16 key_scales16 = KEY_SCALES(k, block);
+#if QUANTISED
+      PREFETCH(key_scales + ahead / ALIKE + block / ALIKE * 16);
+#endif
+      for (uint d = block; d + 1 < block + ALIKE; d += 2) {
+        float16 k0 = KEY16(k, d, key_scales16), k1 = KEY16(k, d + 1, key_scales16);
+        PREFETCH(keys + ahead + d * 16);
+        PREFETCH(keys + ahead + d * 16 + 16);
 #pragma unroll
-      for (uint n = 0; n < HEADS; ++n) {
-        even[n] = ADD_TERM(even[n], (float16)row[n][d], k0, d);
-        odd[n] = ADD_TERM(odd[n], (float16)row[n][d + 1], k1, d + 1);
+        for (uint n = 0; n < HEADS; ++n) {
+          even[n] = ADD_TERM(even[n], (float16)row[n][d], k0, d);
+          odd[n] = ADD_TERM(odd[n], (float16)row[n][d + 1], k1, d + 1);
+        }
       }
     }
 #if D % 2
 #pragma unroll
     for (uint n = 0; n < HEADS; ++n)
-      even[n] = ADD_TERM(even[n], (float16)row[n][D - 1], KEY16(k, D - 1), D - 1);
+      even[n] = ADD_TERM(even[n], (float16)row[n][D - 1], KEY16(k, D - 1, 1.0f), D - 1);
 #endif
 #pragma unroll
     for (uint n = 0; n < HEADS; ++n) vstore16(SCORE(even[n] + odd[n]), 0, scores[n] + at);
@@ -175,9 +188,12 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_lanes(ARG
             KEPT(b, h, i, from + key, s) ? SCORED(scores[n][key], b, h, i, from + key, s) : -INFINITY;
       }
 #endif
-      int16 key = at + lane_index;
-      float16 x = select((float16)-INFINITY, vload16(0, scores[n] + at), key >= skipped && key < width);
-      vstore16(x, 0, scores[n] + at);
+      float16 x = vload16(0, scores[n] + at);
+      if (at < skipped || at + 16 > width) {
+        int16 key = at + lane_index;
+        x = select(x, (float16)-INFINITY, key < skipped | key >= width);
+        vstore16(x, 0, scores[n] + at);
+      }
       lane_max[n] = fmax(lane_max[n], x);
     }
   }
@@ -210,7 +226,12 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_lanes(ARG
     for (int at = begin; at < width; at += 16) {
       ulong run_values = VALUE_AT(b, key_head, from + at);
 #if PAGED
-      ulong ahead = VALUE_AT(b, key_head, min(from + at + 16, run.y - 1));
+      ulong ahead = VALUE_AT(b, key_head, min(from + at + AHEAD, run.y - 1));
+#endif
+#if QUANTISED
+      PREFETCH(value_scales + ahead / ALIKE + vector * 16 / ALIKE * 16);
+      float value_scales16[(AT_ONCE + 1) / 2][16];
+      for (uint c = 0; c < AT_ONCE; c += 2) vstore16(VALUE_SCALES(run_values, (vector + c) * 16), 0, value_scales16[c / 2]);
 #endif
       for (int key = max(at, skipped); key < min(at + 16, width); ++key) {
 #if HAS_KEEP || HAS_SCORE
@@ -223,7 +244,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_lanes(ARG
         ulong v = run_values + (key - at) * VALUE_STEP;
 #pragma unroll
         for (uint c = 0; c < AT_ONCE; ++c) {
-          float16 value = VALUE16(v, (vector + c) * 16);
+          float16 value = VALUE16(v, (vector + c) * 16, value_scales16[c / 2][key - at]);
 #if PAGED
           PREFETCH(values + ahead + (key - at) * VALUE_STEP + (vector + c) * 16);
 #endif
@@ -260,26 +281,29 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_lanes(ARG
 }
 #endif
 
-// One item per element of y: Σ e^(mₛ − m)·sumsₛ / (Σ e^(mₛ − m)·denominatorₛ + e^(sink − m)) over the splits.
+// One item per ELEMENTS elements of a row of y: Σ e^(mₛ − m)·sumsₛ / (Σ e^(mₛ − m)·denominatorₛ + e^(sink − m)) over the splits.
 __kernel void attention_merge(ARGUMENTS SPLIT_ARGUMENTS) {
-  uint d = get_global_id(0);
+  uint first = get_global_id(0) * ELEMENTS;
   uint h = get_global_id(1);
   uint b = get_global_id(2) / queries;
   int i = get_global_id(2) % queries;
   Sequence s = SEQUENCE(b);
-  if (d >= DV || i >= s.queries) return;
+  if (first >= DV || i >= s.queries) return;
   __global const float *in = partial + PARTIAL(b, h, i, 0);
   float greatest = -INFINITY;
   for (uint split = 0; split < splits; ++split) greatest = fmax(greatest, in[split * (DV + 2) + DV]);
-  float sum = 0.0f, denominator = 0.0f;
+  float sums[ELEMENTS], denominator = 0.0f;
+  for (uint e = 0; e < ELEMENTS; ++e) sums[e] = 0.0f;
   for (uint split = 0; split < splits; ++split, in += DV + 2) {
     float weight = exp(in[DV] - SHIFT(greatest));
-    sum = fma(weight, in[d], sum);
+    for (uint e = 0; e < ELEMENTS; ++e) sums[e] = fma(weight, in[first + e], sums[e]);
     denominator = fma(weight, in[DV + 1], denominator);
   }
   ulong row = s.q_row + (ulong)i;
   float rescale;
   denominator = finish(&greatest, denominator, SINK(h),
-                       d == 0 && lse ? lse + lse_offset + b * lse_b + h * lse_h + row * lse_i : 0, &rescale);
-  X_STORE(y, y_offset + b * y_b + h * y_h + row * y_i + d, denominator == 0.0f ? 0.0f : sum * rescale / denominator);
+                       first == 0 && lse ? lse + lse_offset + b * lse_b + h * lse_h + row * lse_i : 0, &rescale);
+  ulong out = y_offset + b * y_b + h * y_h + row * y_i + first;
+  for (uint e = 0; e < ELEMENTS; ++e)
+    X_STORE(y, out + e, denominator == 0.0f ? 0.0f : sums[e] * rescale / denominator);
 }

@@ -238,7 +238,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_blocks(AR
         bool exists = j + 15 >= begin && j < end;
         ulong k = KEY_AT(b, h / group, clamp(j, begin, end - 1) / 16 * 16);
         for (uint d = 0; d < D; ++d)
-          vstore16(exists ? KEY16(k, d) : (float16)0.0f, key / 16 * D + d, key_tile);
+          vstore16(exists ? KEY16(k, d, KEY_SCALES(k, d)) : (float16)0.0f, key / 16 * D + d, key_tile);
       }
 #else
       ulong k = KEY_AT(b, h / group, clamp(j, begin, end - 1));

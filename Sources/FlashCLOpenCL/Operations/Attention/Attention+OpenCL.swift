@@ -45,8 +45,7 @@ extension Attention: OpenCLOperation {
         ?? traits.unfit(items: splitLength, localBytes: 4 * (AttentionCall.size(op) + 2 * splitLength))
     }
   ) { op, launcher in
-    try op.launchSplits(
-      "attention_split", launcher, global: [splitLength, op.keyHeads], local: [splitLength, 1, 1])
+    try op.launchSplits("attention_split", launcher, groups: op.keyHeads, items: splitLength)
   }
 
   private static let lanes = Strategy<Attention>(
@@ -57,8 +56,7 @@ extension Attention: OpenCLOperation {
       return isWhole ? nil : "needs heads of whole sixteens"
     }
   ) { op, launcher in
-    try op.launchSplits(
-      "attention_lanes", launcher, global: [1, op.heads / op.headsAtOnce], local: [1, 1, 1])
+    try op.launchSplits("attention_lanes", launcher, groups: op.heads / op.headsAtOnce, items: 1)
   }
 
   private var isPaged: Bool { if case .paged = source { true } else { false } }
@@ -117,7 +115,8 @@ extension Attention: OpenCLOperation {
       local: local, lists)
   }
 
-  private func launchSplits(_ kernel: String, _ launcher: Launcher, global: [Int], local: [Int]) throws {
+  /// `groups` of so many items take a split of a row; those of one split run side by side, as a cache's heads lie.
+  private func launchSplits(_ kernel: String, _ launcher: Launcher, groups: Int, items: Int) throws {
     let call = try AttentionCall(self, launcher)
     // A row's run of keys may begin anywhere in its first split.
     let band = options.mask.split.band
@@ -125,14 +124,17 @@ extension Attention: OpenCLOperation {
     let splits = max(1, (reach + Self.splitLength - 1) / Self.splitLength)
     let elements = splits == 1 ? 1 : batch * heads * queryCount * splits * (y.columns + 2)
     let partial: [Operand] = [.buffer(try launcher.queue.allocate(4 * elements)), .uint(splits)]
-    let defines = ["SPLIT": "\(Self.splitLength)", "HEADS": "\(headsAtOnce)"] as Defines
+    // A CPU device gives an item the whole row, a group; a GPU's driver groups the elements.
+    let (merged, mergers) = launcher.traits.isCPU ? (y.columns, [1, 1, 1]) : (1, nil)
+    let defines =
+      ["SPLIT": "\(Self.splitLength)", "HEADS": "\(headsAtOnce)", "ELEMENTS": "\(merged)"] as Defines
     try call.launch(
-      kernel, in: Self.decodeFile, defines, global: [splits * global[0], global[1], batch * queryCount],
-      local: local, partial)
+      kernel, in: Self.decodeFile, defines, global: [groups * items, splits, batch * queryCount],
+      local: [items, 1, 1], partial)
     if splits == 1 { return }
     try call.launch(
-      "attention_merge", in: Self.decodeFile, defines, global: [y.columns, heads, batch * queryCount], partial
-    )
+      "attention_merge", in: Self.decodeFile, defines,
+      global: [y.columns / merged, heads, batch * queryCount], local: mergers, partial)
   }
 }
 
