@@ -156,8 +156,11 @@ inline int2 keys_of(int i, Sequence s, int left, int right, int upper_left) {
 #define ALIKE 32
 #define KEY_SCALES(run, d) vload_half16((run) / 16 / ALIKE + (d) / ALIKE, key_scales)
 #define VALUE_SCALES(run, d) vload_half16((run) / 16 / ALIKE + (d) / ALIKE, value_scales)
-#define KEY(at, d) (vload_half((at) / 16 / D * (D / ALIKE) * 16 + (d) / ALIKE * 16 + (at) % 16, key_scales) * keys[(at) + (d)*KEY_STEP])
-#define VALUE(at, d) (vload_half((at) / DV / 16 * (DV / ALIKE) * 16 + (d) / ALIKE * 16 + (at) / DV % 16, value_scales) * values[(at) + (d)])
+#define KEY_SCALE(at, d) vload_half(((at) / 16 / ALIKE + (d) / ALIKE) * 16 + (at) % 16, key_scales)
+#define VALUE_SCALE(at, d) \
+  vload_half(((at) / DV / 16 * (DV / ALIKE) + (d) / ALIKE) * 16 + (at) / DV % 16, value_scales)
+#define KEY(at, d) (KEY_SCALE(at, d) * keys[(at) + (d)*KEY_STEP])
+#define VALUE(at, d) (VALUE_SCALE(at, d) * values[(at) + (d)])
 #define KEY16(at, d, scales) ((scales) * convert_float16(vload16(0, keys + (at) + (d)*16)))
 #define VALUE16(at, d, scale) ((scale) * convert_float16(vload16(0, values + (at) + (d))))
 #else

@@ -103,11 +103,11 @@ struct AttentionTerms {
           return table[row * stride];
         }
         INLINE \(vector)16 lookup_\(type)16(__global const \(type) *table, ulong stride, int16 row) {
-          \(vector) x[16];
-          int rows[16];
-          vstore16(row, 0, rows);
-          for (int n = 0; n < 16; ++n) x[n] = table[rows[n] * stride];
-          return vload16(0, x);
+          return (\(vector)16)(
+            table[row.s0 * stride], table[row.s1 * stride], table[row.s2 * stride], table[row.s3 * stride],
+            table[row.s4 * stride], table[row.s5 * stride], table[row.s6 * stride], table[row.s7 * stride],
+            table[row.s8 * stride], table[row.s9 * stride], table[row.sa * stride], table[row.sb * stride],
+            table[row.sc * stride], table[row.sd * stride], table[row.se * stride], table[row.sf * stride]);
         }
 
         """
@@ -179,8 +179,12 @@ struct AttentionTerms {
     if positions.keys != nil || positions.queries != nil {
       functions += """
         INLINE float product(__global const X_T *x, __global const float *bias, __global const float *table) {
-          float sum = 0.0f;
-          for (int d = 0; d < D; ++d) sum = fma(X_LOAD(x, d) + (bias ? bias[d] : 0.0f), table[d], sum);
+          float16 sums = 0.0f;
+          int d = 0;
+          for (; d + 16 <= D; d += 16)
+            sums = fma(X_LOAD16(x, d) + (bias ? vload16(0, bias + d) : (float16)0.0f), vload16(0, table + d), sums);
+          float sum = sum16(sums);
+          for (; d < D; ++d) sum = fma(X_LOAD(x, d) + (bias ? bias[d] : 0.0f), table[d], sum);
           return sum;
         }
 
