@@ -8,10 +8,10 @@ SOURCES := Package.swift Sources Tests
 RELEASE := $(SWIFT) build -c release --product flashcl -j $(JOBS)
 FLASHCL  = $$($(SWIFT) build -c release --show-bin-path)/flashcl
 .DEFAULT_GOAL := help
-.PHONY: help install models demo test check bench format clean
+.PHONY: help install models demo test check bench device-bundle format clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 install: ## install OpenCL's headers, CLBlast, PoCL and pip, where they are missing (Debian, Ubuntu)
 	@scripts/install.sh
@@ -36,6 +36,9 @@ check: install ## prove every operation right on the device
 bench: install ## time every operation on the device, and keep the results in bench/results/
 	$(RELEASE)
 	$(FLASHCL) bench --device "$(DEVICE)" --output bench/results
+
+device-bundle: install ## pack bench/device-bundle.tar.gz: proof and timings for a machine with a GPU and nothing else
+	@JOBS=$(JOBS) scripts/device-bundle.sh
 
 format: ## format the sources in place
 	$(SWIFT) format format --in-place --recursive --parallel $(SOURCES)

@@ -118,6 +118,12 @@ public struct Runner {
     return rows
   }
 
+  /// Every strategy for a case, which can run it and which is chosen, and what the case costs.
+  public func reports(_ item: Case) throws -> (strategies: [StrategyReport], cost: Cost) {
+    let operation = try item.build(Workbench(backend, seed: item.seed)).operation
+    return (try backend.strategies(for: operation), operation.cost)
+  }
+
   // MARK: - Checking
 
   /// Runs what `filter` means and calls `report` after each case and strategy. With `bitwise` results are compared

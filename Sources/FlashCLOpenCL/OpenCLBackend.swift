@@ -5,6 +5,14 @@ import FlashCLRuntime
 public final class OpenCLBackend: Backend, DeviceTimed {
   public let queue: Queue
   let launcher: Launcher
+  /// The numbers and choices that this device likes; defaults where it says nothing. Throws for what no kernel takes.
+  public var tuning: Tuning { launcher.traits.tuning }
+  public func tune(_ tuning: Tuning) throws {
+    try tuning.validate()
+    launcher.traits.tuning = tuning
+  }
+  /// What a number is on this device, tuned or not.
+  public func number(_ tunable: Tunable) -> Int { launcher.traits[tunable] }
   /// The most bytes of one part of a weight, where the device would allow more; tests make it small.
   public var weightPartLimit = Int.max
 
@@ -92,7 +100,7 @@ public final class OpenCLBackend: Backend, DeviceTimed {
   private func run<O: OpenCLOperation>(_ operation: O, _ name: String?) throws {
     if operation.isEmpty { return }
     var lastReason = "no strategy fits this call"
-    for strategy in O.strategies(on: launcher.traits) where name == nil || strategy.name == name {
+    for strategy in O.ordered(on: launcher.traits) where name == nil || strategy.name == name {
       if let reason = strategy.unfit(operation, launcher.traits) {
         lastReason = reason
         if name != nil { throw FlashCLError.unsupported("\(O.name) by \(strategy.name): \(reason)") }
@@ -106,7 +114,7 @@ public final class OpenCLBackend: Backend, DeviceTimed {
 
   private func reports<O: OpenCLOperation>(_ operation: O) -> [StrategyReport] {
     var chosen = false
-    return O.strategies(on: launcher.traits).map { strategy in
+    return O.ordered(on: launcher.traits).map { strategy in
       let reason = strategy.unfit(operation, launcher.traits)
       defer { chosen = chosen || reason == nil }
       return StrategyReport(name: strategy.name, unsupported: reason, chosen: !chosen && reason == nil)

@@ -8,9 +8,12 @@ protocol OpenCLOperation: Operation, SendableMetatype {
   static func strategies(on traits: Traits) -> [Strategy<Self>]
   /// True when there is nothing to compute.
   var isEmpty: Bool { get }
+  /// Numbers that `flashcl tune` may change.
+  static var tunables: [Tunable] { get }
 }
 
 extension OpenCLOperation {
+  static var tunables: [Tunable] { [] }
   var isEmpty: Bool { !outputs.isEmpty && outputs.allSatisfy { $0.count == 0 } }
 }
 
@@ -31,15 +34,13 @@ struct Strategy<Description: Operation & SendableMetatype>: Sendable {
   }
 }
 
-/// Items of a group that works on one row together; LANES in the kernels.
-let rowLanes = 64
-
 /// What the choice of a strategy may depend on: fixed per device, never a clock.
 struct Traits: Sendable {
   /// An OpenCL CPU device wants one item per tile and float16 registers; everything else many small items.
   let isCPU: Bool
   let maxWorkGroup: Int
   let localMemory: Int  // bytes
+  var tuning = Tuning()
 
   /// Nil when a group of `items` with `bytes` of local memory can run here.
   func unfit(items: Int, localBytes bytes: Int = 0) -> String? {
@@ -87,7 +88,7 @@ struct Defines: ExpressibleByDictionaryLiteral {
 /// Finds, builds and launches kernels by name, on one queue.
 final class Launcher {
   let queue: Queue
-  let traits: Traits
+  var traits: Traits
   /// What masks need on the device from call to call.
   let tables = MaskTables()
   private var kernels: [String: Kernel] = [:]

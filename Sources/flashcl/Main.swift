@@ -22,7 +22,7 @@ struct Command: ParsableCommand {
     subcommands: [
       Generate.self, Embed.self, Logits.self, AttentionCommand.self, Tokenize.self, Detokenize.self,
       Inspect.self,
-      Devices.self, Check.self, Bench.self,
+      Devices.self, Check.self, Bench.self, Tune.self,
     ])
 
   static func main() {

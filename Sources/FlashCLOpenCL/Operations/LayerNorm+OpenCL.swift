@@ -5,6 +5,9 @@ extension LayerNorm: OpenCLOperation {
     traits.order(gpu: [group], cpu: [vectors], any: [rows])
   }
 
+  private static let lanes = Tunable.rowLanes(LayerNorm.self)
+  static let tunables = [lanes]
+
   private static let file = KernelFile("layer_norm")
 
   private static let rows = Strategy<LayerNorm>("rows") { op, launcher in
@@ -12,9 +15,11 @@ extension LayerNorm: OpenCLOperation {
   }
 
   private static let group = Strategy<LayerNorm>(
-    "group", unfit: { _, traits in traits.unfit(items: rowLanes, localBytes: 4 * rowLanes) }
+    "group", unfit: { _, traits in traits.unfit(items: traits[lanes], localBytes: 4 * traits[lanes]) }
   ) { op, launcher in
-    try op.launch("layer_norm_group", launcher, global: [op.x.rows * rowLanes], local: [rowLanes])
+    try op.launch(
+      "layer_norm_group", launcher, global: [op.x.rows * launcher.traits[lanes]],
+      local: [launcher.traits[lanes]])
   }
 
   private static let vectors = Strategy<LayerNorm>("vectors") { op, launcher in
@@ -23,7 +28,8 @@ extension LayerNorm: OpenCLOperation {
 
   private func launch(_ kernel: String, _ launcher: Launcher, global: [Int], local: [Int]? = nil) throws {
     try launcher.launch(
-      kernel, in: Self.file, ["X_TYPE": x.type.rawValue, "LANES": "\(rowLanes)"], global: global,
+      kernel, in: Self.file, ["X_TYPE": x.type.rawValue, "LANES": "\(launcher.traits[Self.lanes])"],
+      global: global,
       local: local,
       [
         .tensor(x), .tensor(residual), .tensor(gain), .tensor(bias), .tensor(sum), .tensor(y), .uint(x.rows),

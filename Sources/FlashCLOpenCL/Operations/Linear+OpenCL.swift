@@ -8,6 +8,8 @@ extension Linear: OpenCLOperation {
     traits.order(gpu: [group, tiled], cpu: [lanes, blocks], any: [items]) + [clblast]
   }
 
+  static let tunables = [slices, groups, panels]
+
   private static let file = KernelFile("linear", including: ["weights"])
 
   private static let items = Strategy<Linear>("items") { op, launcher in
@@ -16,16 +18,17 @@ extension Linear: OpenCLOperation {
     }
   }
 
-  /// Slices of the inputs that a group sums side by side: 16 · 8 = 128 items.
-  private static let slices = 8
+  /// Slices of the inputs that a group sums side by side: 16 · 8 = 128 items; SLICES in the kernel.
+  private static let slices = Tunable(Linear.self, "slices", of: [4, 8, 16], for: ["group"]) { _ in 8 }
 
   private static let group = Strategy<Linear>(
     "group",
     unfit: { op, traits in
       op.phase == .decode
-        ? traits.unfit(items: 16 * slices, localBytes: 64 * slices) : "sums in decode's order"
+        ? traits.unfit(items: 16 * traits[slices], localBytes: 64 * traits[slices]) : "sums in decode's order"
     }
   ) { op, launcher in
+    let slices = launcher.traits[slices]
     for part in try op.weight.parts() {
       try op.launch(
         "linear_group", launcher, part, global: [tiles(part) * 16, slices, op.x.rows], local: [16, slices, 1])
@@ -46,12 +49,14 @@ extension Linear: OpenCLOperation {
     }
   }
 
+  /// Groups for each compute unit: enough to keep the units busy to the end, few enough that starting one costs nothing.
+  private static let groups = Tunable(Linear.self, "groups", of: [4, 8, 16, 32], for: ["lanes"]) { _ in 16 }
+
   private static let lanes = Strategy<Linear>(
     "lanes", unfit: { op, _ in op.phase == .decode ? nil : "sums in decode's order" }
   ) { op, launcher in
     for part in try op.weight.parts() {
-      // Enough groups to keep the cores busy to the end, few enough that starting one costs nothing.
-      let span = max(1, tiles(part) / (16 * launcher.queue.device.computeUnits))
+      let span = max(1, tiles(part) / (launcher.traits[groups] * launcher.queue.device.computeUnits))
       try op.launch(
         "linear_lanes", launcher, part, global: [(tiles(part) + span - 1) / span], local: [1],
         extra: [.uint(span)])
@@ -59,15 +64,15 @@ extension Linear: OpenCLOperation {
   }
 
   /// Sixteens of rows for which a block of weights is expanded once; PANELS in the kernel.
-  private static let panelsAtOnce = 4
+  private static let panels = Tunable(Linear.self, "panels", of: [1, 2, 4], for: ["blocks"]) { _ in 4 }
 
   private static let blocks = Strategy<Linear>(
     "blocks", unfit: { op, _ in op.phase == .prefill ? nil : "sums in prefill's order" }
   ) { op, launcher in
-    let count = (op.x.rows + 15) / 16
+    let (count, panelsAtOnce) = ((op.x.rows + 15) / 16, launcher.traits[panels])
     let panels = try launcher.queue.allocate(count * 16 * op.x.columns * 4)
     try launcher.launch(
-      "linear_panels", in: file, op.defines(.f32), global: [(op.x.columns + 15) / 16, count],
+      "linear_panels", in: file, op.defines(.f32, launcher), global: [(op.x.columns + 15) / 16, count],
       [.tensor(op.x), .buffer(panels), .uint(op.x.rows), .uint(op.x.columns)])
     for part in try op.weight.parts() {
       try op.launch(
@@ -89,7 +94,7 @@ extension Linear: OpenCLOperation {
       let plain = try launcher.queue.allocate(4 * part.outputs * inputs)
       let product = try launcher.queue.allocate(4 * rows * part.outputs)
       try launcher.launch(
-        "linear_unpack", in: file, op.defines(part.type), global: [inputs, part.outputs],
+        "linear_unpack", in: file, op.defines(part.type, launcher), global: [inputs, part.outputs],
         [.buffer(part.tiles), .buffer(plain), .uint(inputs), .uint(part.outputs)])
       let x = try op.x.buffer()
       let status = launcher.queue.withRawQueue { raw in
@@ -104,7 +109,7 @@ extension Linear: OpenCLOperation {
           "linear by clblast: the library answered with status \(status.rawValue)")
       }
       try launcher.launch(
-        "linear_epilogue", in: file, op.defines(part.type), global: [part.outputs, rows],
+        "linear_epilogue", in: file, op.defines(part.type, launcher), global: [part.outputs, rows],
         [
           .buffer(product), .tensor(op.bias), .tensor(op.residual), .tensor(op.y), .uint(rows),
           .uint(part.outputs),
@@ -115,8 +120,11 @@ extension Linear: OpenCLOperation {
 
   private static func tiles(_ part: TiledWeight.Part) -> Int { (part.outputs + 15) / 16 }
 
-  private func defines(_ type: ElementType) -> Defines {
-    ["W_TYPE": type.rawValue, "SLICES": "\(Self.slices)", "PANELS": "\(Self.panelsAtOnce)"]
+  private func defines(_ type: ElementType, _ launcher: Launcher) -> Defines {
+    [
+      "W_TYPE": type.rawValue, "SLICES": "\(launcher.traits[Self.slices])",
+      "PANELS": "\(launcher.traits[Self.panels])",
+    ]
   }
 
   private func launch(
@@ -124,7 +132,7 @@ extension Linear: OpenCLOperation {
     x operand: [Operand]? = nil, extra: [Operand] = []
   ) throws {
     try launcher.launch(
-      kernel, in: Self.file, defines(part.type), global: global, local: local,
+      kernel, in: Self.file, defines(part.type, launcher), global: global, local: local,
       (operand ?? [.tensor(x)]) + [
         .buffer(part.tiles), .tensor(bias), .tensor(residual), .tensor(y), .uint(x.rows), .uint(x.columns),
         .uint(part.outputs), .uint(weight.outputs), .uint(part.first), .int(activation.code),

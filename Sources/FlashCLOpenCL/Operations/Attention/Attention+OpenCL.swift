@@ -9,8 +9,22 @@ extension Attention: OpenCLOperation {
   fileprivate static let rowsFile = KernelFile("attention_rows", including: ["attention"])
   private static let prefillFile = KernelFile("attention_prefill", including: ["attention"])
   private static let decodeFile = KernelFile("attention_decode", including: ["attention"])
-  /// Keys of one split, fixed so that bits do not depend on other sequences; SPLIT in the kernel.
-  private static let splitLength = 128
+  static let tunables = [splitLength, headsOfItem, tileSide, blockKeys]
+
+  /// Keys of one split, the same for all sequences, so that bits do not depend on others; SPLIT in the kernel.
+  private static let splitLength = Tunable(
+    Attention.self, "split", of: [64, 128, 256, 512], for: ["split", "lanes"]
+  ) { _ in 128 }
+  /// The most query heads that share one reading of the keys, for the registers' sake.
+  private static let headsOfItem = Tunable(Attention.self, "heads", of: [1, 2, 4], for: ["split", "lanes"]) {
+    _ in
+    4
+  }
+  /// Rows and keys of a tile in local memory, where they fit there.
+  private static let tileSide = Tunable(Attention.self, "tile", of: [16, 32], for: ["tiled"]) { _ in 32 }
+  /// Keys of a private tile for heads of 64; wider heads have 16, so that tiles stay in a first cache.
+  private static let blockKeys = Tunable(Attention.self, "block", of: [16, 32, 64], for: ["blocks"]) { _ in 32
+  }
 
   private static let rows = Strategy<Attention>("rows", unfit: { op, _ in op.termsUnfit }) { op, launcher in
     let call = try AttentionCall(op, launcher)
@@ -31,10 +45,9 @@ extension Attention: OpenCLOperation {
 
   private static let blocks = Strategy<Attention>("blocks", unfit: { op, _ in op.prefillUnfit }) {
     op, launcher in
-    // Tiles of keys and values of 2048 floats each; at least a run of a cache.
     let wide = max(AttentionCall.size(op), op.y.columns)
     try op.launchTiles(
-      "attention_blocks", launcher, rows: 16, keys: wide <= 64 ? 32 : 16,
+      "attention_blocks", launcher, rows: 16, keys: wide <= 64 ? launcher.traits[blockKeys] : 16,
       global: [(op.queryCount + 15) / 16, op.heads, op.batch], local: [1, 1, 1])
   }
 
@@ -42,10 +55,11 @@ extension Attention: OpenCLOperation {
     "split",
     unfit: { op, traits in
       op.decodeUnfit
-        ?? traits.unfit(items: splitLength, localBytes: 4 * (AttentionCall.size(op) + 2 * splitLength))
+        ?? traits.unfit(
+          items: traits[splitLength], localBytes: 4 * (AttentionCall.size(op) + 2 * traits[splitLength]))
     }
   ) { op, launcher in
-    try op.launchSplits("attention_split", launcher, groups: op.keyHeads, items: splitLength)
+    try op.launchSplits("attention_split", launcher, groups: op.keyHeads, items: launcher.traits[splitLength])
   }
 
   private static let lanes = Strategy<Attention>(
@@ -56,7 +70,8 @@ extension Attention: OpenCLOperation {
       return isWhole ? nil : "needs heads of whole sixteens"
     }
   ) { op, launcher in
-    try op.launchSplits("attention_lanes", launcher, groups: op.heads / op.headsAtOnce, items: 1)
+    try op.launchSplits(
+      "attention_lanes", launcher, groups: op.heads / op.headsAtOnce(launcher.traits), items: 1)
   }
 
   private var isPaged: Bool { if case .paged = source { true } else { false } }
@@ -85,14 +100,15 @@ extension Attention: OpenCLOperation {
 
   // MARK: - Launches
 
-  /// Query heads that share one reading of the keys: up to four, for the registers' sake.
-  private var headsAtOnce: Int {
+  /// Query heads that share one reading of the keys.
+  private func headsAtOnce(_ traits: Traits) -> Int {
     let group = heads / keyHeads
-    return (1...min(4, group)).last { group % $0 == 0 } ?? 1
+    return (1...min(traits[Self.headsOfItem], group)).last { group % $0 == 0 } ?? 1
   }
 
-  /// Rows and keys of a tile: 32 where they fit in local memory, else 16.
-  private func tile(_ traits: Traits) -> Int { tileBytes(32) <= traits.localMemory ? 32 : 16 }
+  private func tile(_ traits: Traits) -> Int {
+    tileBytes(traits[Self.tileSide]) <= traits.localMemory ? traits[Self.tileSide] : 16
+  }
 
   /// q, keys or values, probabilities, three numbers a row, and two flags.
   private func tileBytes(_ tile: Int) -> Int {
@@ -120,14 +136,15 @@ extension Attention: OpenCLOperation {
     let call = try AttentionCall(self, launcher)
     // A row's run of keys may begin anywhere in its first split.
     let band = options.mask.split.band
-    let reach = min(keyCount, band.left + min(band.right, keyCount) + 1 + Self.splitLength - 1)
-    let splits = max(1, (reach + Self.splitLength - 1) / Self.splitLength)
+    let length = launcher.traits[Self.splitLength]
+    let reach = min(keyCount, band.left + min(band.right, keyCount) + 1 + length - 1)
+    let splits = max(1, (reach + length - 1) / length)
     let elements = splits == 1 ? 1 : batch * heads * queryCount * splits * (y.columns + 2)
     let partial: [Operand] = [.buffer(try launcher.queue.allocate(4 * elements)), .uint(splits)]
     // A CPU device gives an item the whole row, a group; a GPU's driver groups the elements.
     let (merged, mergers) = launcher.traits.isCPU ? (y.columns, [1, 1, 1]) : (1, nil)
     let defines =
-      ["SPLIT": "\(Self.splitLength)", "HEADS": "\(headsAtOnce)", "ELEMENTS": "\(merged)"] as Defines
+      ["SPLIT": "\(length)", "HEADS": "\(headsAtOnce(launcher.traits))", "ELEMENTS": "\(merged)"] as Defines
     try call.launch(
       kernel, in: Self.decodeFile, defines, global: [groups * items, splits, batch * queryCount],
       local: [items, 1, 1], partial)
