@@ -23,6 +23,7 @@ struct Command: ParsableCommand {
       Generate.self, Embed.self, Logits.self, AttentionCommand.self, Tokenize.self, Detokenize.self,
       Inspect.self,
       Devices.self, Check.self, Bench.self, Tune.self,
+      Capsule.self, Replay.self,
     ])
 
   static func main() {

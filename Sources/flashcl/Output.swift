@@ -43,7 +43,7 @@ enum Output {
     try line(String(decoding: encoded(value), as: UTF8.self))
   }
 
-  private static func encoded(_ value: some Encodable) throws -> Data {
+  static func encoded(_ value: some Encodable) throws -> Data {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     encoder.nonConformingFloatEncodingStrategy = .convertToString(
@@ -53,12 +53,17 @@ enum Output {
 
   /// Writes a JSON document to a file, which is there whole or not at all.
   static func json(_ value: some Encodable, toFile path: String) throws {
+    try write(encoded(value) + Array("\n".utf8), toFile: path)
+  }
+
+  /// Writes a file, which is there whole or not at all.
+  static func write(_ bytes: some ContiguousBytes, toFile path: String) throws {
     let temporary = "\(path).\(getpid()).tmp"
     let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
     guard descriptor >= 0 else { throw Failure("\(path): cannot be written: \(systemError())") }
     do {
       defer { close(descriptor) }
-      try write(encoded(value) + Array("\n".utf8), to: descriptor, path)
+      try write(bytes, to: descriptor, path)
     } catch {
       unlink(temporary)
       throw error

@@ -1,0 +1,141 @@
+/// Launches as they were queued, with all that they read and wrote: enough to repeat them on another device.
+public struct Recording: Sendable {
+  /// One launch of a kernel.
+  public struct Launch: Sendable {
+    public let kernel: String
+    /// The program's text, without what the device's capabilities put before it.
+    public let source: Source
+    public let defines: [Define]
+    public let global: [Int]
+    public let local: [Int]?
+    public let arguments: [Value]
+
+    public init(
+      kernel: String, source: Source, defines: [Define], global: [Int], local: [Int]?, arguments: [Value]
+    ) {
+      (self.kernel, self.source, self.defines) = (kernel, source, defines)
+      (self.global, self.local, self.arguments) = (global, local, arguments)
+    }
+  }
+
+  /// An argument; a buffer by its number in `buffers`.
+  public enum Value: Sendable, Equatable {
+    case buffer(Int)
+    case int(Int32), uint(UInt32), long(Int64), float(Float)
+    case local(bytes: Int)
+    case null
+  }
+
+  /// A buffer's bytes before the first launch that was given it, and after the last launch; nil where that was not reached.
+  public struct Contents: Sendable {
+    public let before: [UInt8]
+    public var after: [UInt8]?
+
+    public init(before: [UInt8], after: [UInt8]? = nil) { (self.before, self.after) = (before, after) }
+  }
+
+  public internal(set) var launches: [Launch] = []
+  public internal(set) var buffers: [Contents] = []
+
+  public init(launches: [Launch] = [], buffers: [Contents] = []) {
+    (self.launches, self.buffers) = (launches, buffers)
+  }
+}
+
+/// A recording that grows while a queue runs; it holds the buffers, so that none is reused for another.
+final class Recorder {
+  private(set) var recording = Recording()
+  private var buffers: [Buffer] = []
+  private let beforeLaunch: (Recording) throws -> Void
+
+  init(beforeLaunch: @escaping (Recording) throws -> Void) { self.beforeLaunch = beforeLaunch }
+
+  func add(
+    _ kernel: String, _ source: Source, _ defines: [Define], global: [Int], local: [Int]?,
+    _ arguments: [Argument],
+    on queue: Queue
+  ) throws {
+    let values = try arguments.map { argument -> Recording.Value in
+      switch argument {
+      case .buffer(let buffer): .buffer(try number(of: buffer, on: queue))
+      case .int(let value): .int(value)
+      case .uint(let value): .uint(value)
+      case .long(let value): .long(value)
+      case .float(let value): .float(value)
+      case .local(let bytes): .local(bytes: bytes)
+      case .null: .null
+      }
+    }
+    recording.launches.append(
+      Recording.Launch(
+        kernel: kernel, source: source, defines: defines, global: global, local: local, arguments: values))
+    try beforeLaunch(recording)
+  }
+
+  private func number(of buffer: Buffer, on queue: Queue) throws -> Int {
+    if let known = buffers.firstIndex(where: { $0 === buffer }) { return known }
+    buffers.append(buffer)
+    recording.buffers.append(Recording.Contents(before: try queue.bytes(of: buffer)))
+    return buffers.count - 1
+  }
+
+  func finish(on queue: Queue) throws {
+    for (n, buffer) in buffers.enumerated() { recording.buffers[n].after = try queue.bytes(of: buffer) }
+  }
+}
+
+extension Queue {
+  fileprivate func bytes(of buffer: Buffer) throws -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: buffer.byteCount)
+    try bytes.withUnsafeMutableBytes { try read(buffer, into: $0) }
+    return bytes
+  }
+
+  /// Runs `body` and keeps every launch that it queues, with the contents of its buffers; slow, since every buffer is read.
+  ///
+  /// `beforeLaunch` gets what there is before each launch, that launch included: a driver may never come back from it.
+  /// When `body` throws, the recording has no contents after it.
+  public func record<R>(
+    beforeLaunch: @escaping (Recording) throws -> Void = { _ in }, _ body: () throws -> R
+  ) throws -> (result: Result<R, any Error>, recording: Recording) {
+    guard recorder == nil else { throw CLError.refused("record cannot be nested") }
+    let recorder = Recorder(beforeLaunch: beforeLaunch)
+    self.recorder = recorder
+    defer { self.recorder = nil }
+    let result = Result { try body() }
+    do { try recorder.finish(on: self) } catch { return (.failure(error), recorder.recording) }
+    return (result, recorder.recording)
+  }
+
+  /// Runs a recording on this queue's device; returns each buffer's bytes after the last launch.
+  ///
+  /// Throws what the device says of a launch; a buffer number or size that the recording does not bear out is refused.
+  public func replay(_ recording: Recording) throws -> [[UInt8]] {
+    let buffers = try recording.buffers.map { contents in
+      let buffer = try allocate(contents.before.count)
+      try contents.before.withUnsafeBytes { try write($0, to: buffer) }
+      return buffer
+    }
+    for launch in recording.launches {
+      let arguments = try launch.arguments.map { value -> Argument in
+        switch value {
+        case .buffer(let number):
+          guard buffers.indices.contains(number) else {
+            throw CLError.refused("\(launch.kernel) names buffer \(number) of \(buffers.count)")
+          }
+          return .buffer(buffers[number])
+        case .int(let value): return .int(value)
+        case .uint(let value): return .uint(value)
+        case .long(let value): return .long(value)
+        case .float(let value): return .float(value)
+        case .local(let bytes): return .local(bytes: bytes)
+        case .null: return .null
+        }
+      }
+      let kernel = try kernel(launch.kernel, in: launch.source, defines: launch.defines)
+      try self.launch(kernel, global: launch.global, local: launch.local, arguments)
+    }
+    try finish()
+    return try buffers.map(bytes)
+  }
+}
