@@ -52,7 +52,8 @@ struct Capsule: ParsableCommand {
     let judged = try result.get()
     guard !recording.launches.isEmpty, judged.outcome != .unsupported else {
       unlink(path)  // what came before the strategy was asked
-      throw Failure("\(judged.case) is not launched on \(backend.deviceName): \(judged.reason ?? "nothing to do")")
+      throw Failure(
+        "\(judged.case) is not launched on \(backend.deviceName): \(judged.reason ?? "nothing to do")")
     }
     let outcome = judged.outcome == .passed ? "" : judged.reason ?? judged.outcome.rawValue
     try save(recording, outcome)
