@@ -65,7 +65,7 @@ if hasOpenCL {
       ]),
     .testTarget(name: "FlashCLRuntimeTests", dependencies: ["FlashCLRuntime", "CCLBlast"]),
     .testTarget(name: "FlashCLOpenCLTests", dependencies: ["FlashCLOpenCL", "FlashCLCases"]),
-    .testTarget(name: "CommandTests", dependencies: ["flashcl"]),
+    .testTarget(name: "CommandTests", dependencies: ["flashcl"], exclude: ["Fixtures"]),
   ]
   modelTests.dependencies += ["FlashCLOpenCL", "FlashCLRuntime"]
 }

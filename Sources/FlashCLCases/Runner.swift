@@ -38,7 +38,7 @@ public struct CaseResult: Codable, Sendable {
   public var command: String { "flashcl check\(isBitwise ? " --bitwise" : "") '\(`case`)'" }
 
   private enum CodingKeys: String, CodingKey {
-    case `case`, operation, strategy, type, outcome, reason, error, tolerance
+    case `case`, operation, strategy, type, outcome, reason, error, tolerance, worst, isBitwise
   }
 }
 
@@ -128,15 +128,27 @@ public struct Runner {
 
   /// Runs what `filter` means and calls `report` after each case and strategy. With `bitwise` results are compared
   /// with those of a second run, and with those of each sequence or row alone, instead of with the reference.
+  ///
+  /// The first `skipped` are left out. `before` is told what comes; where it gives a reason, the case has failed for that
+  /// reason and does not run.
   @discardableResult
   public func check(
-    _ filter: String? = nil, bitwise: Bool = false, report: (CaseResult) throws -> Void = { _ in }
+    _ filter: String? = nil, bitwise: Bool = false, skipping skipped: Int = 0,
+    before: (_ name: String, _ subject: String) throws -> String? = { _, _ in nil },
+    report: (CaseResult) throws -> Void = { _ in }
   ) throws -> [CaseResult] {
     var results: [CaseResult] = []
+    var count = 0
     for (item, strategies) in try select(filter) {
       let judge = Judge(item)
       for strategy in strategies {
-        results.append(bitwise ? checkBits(item, strategy: strategy) : check(item, strategy, judge))
+        count += 1
+        if count <= skipped { continue }
+        if let reason = try before(item.name(strategy: strategy), "\(item.operation).\(strategy)") {
+          results.append(result(item, strategy, .failed, reason))
+        } else {
+          results.append(bitwise ? checkBits(item, strategy: strategy) : check(item, strategy, judge))
+        }
         try report(results[results.count - 1])
       }
     }
@@ -164,15 +176,22 @@ public struct Runner {
     }
   }
 
+  /// A case's result without numbers; also for cases of which nothing came back.
+  public func result(_ item: Case, _ strategy: String, _ outcome: CaseResult.Outcome, _ reason: String? = nil)
+    -> CaseResult
+  {
+    CaseResult(
+      case: item.name(strategy: strategy), operation: item.operation, strategy: strategy, type: item.type,
+      outcome: outcome, reason: reason)
+  }
+
   /// What `judge` says of the case made ready, unless the strategy cannot run it; what is thrown is a failure.
   private func outcome(
     _ item: Case, _ strategy: String,
     _ judge: (Trial, Workbench, _ result: (CaseResult.Outcome, String?) -> CaseResult) throws -> CaseResult
   ) -> CaseResult {
     func result(_ outcome: CaseResult.Outcome, _ reason: String? = nil) -> CaseResult {
-      CaseResult(
-        case: item.name(strategy: strategy), operation: item.operation, strategy: strategy, type: item.type,
-        outcome: outcome, reason: reason)
+      self.result(item, strategy, outcome, reason)
     }
     do {
       let bench = Workbench(backend, seed: item.seed)

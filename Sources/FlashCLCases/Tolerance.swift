@@ -69,7 +69,7 @@ public enum Tolerance: Sendable {
 }
 
 /// One element that was compared.
-public struct Deviation: Sendable, CustomStringConvertible {
+public struct Deviation: Codable, Sendable, CustomStringConvertible {
   public let output: Int
   public let index: Int  // row-major
   public let truth: Double

@@ -1,5 +1,6 @@
 import FlashCL
 import FlashCLRuntime
+import Synchronization
 
 /// The backend of OpenCL devices: each operation queues one or a few kernels and returns at once.
 public final class OpenCLBackend: Backend, DeviceTimed {
@@ -15,12 +16,29 @@ public final class OpenCLBackend: Backend, DeviceTimed {
   public func number(_ tunable: Tunable) -> Int { launcher.traits[tunable] }
   /// The most bytes of one part of a weight, where the device would allow more; tests make it small.
   public var weightPartLimit = Int.max
+  /// Called with one line when a strategy is left out because it failed before, once per process.
+  public var onDetour: ((String) -> Void)?
+  /// Called with the name of a strategy ("attention.lanes") before each of its programs is built.
+  public var onTrial: ((String) -> Void)? {
+    get { launcher.trials.onTrial }
+    set { launcher.trials.onTrial = newValue }
+  }
 
   /// A backend on `device`; `profiling` lets `deviceSeconds` read the device's own clock.
   public init(_ device: Device, profiling: Bool = false) throws {
     queue = try Queue(device, profiling: profiling)
     launcher = Launcher(queue)
   }
+
+  deinit { launcher.trials.finish() }
+
+  /// What is known to fail on `device`, by the names of strategies ("attention.lanes").
+  public static func verdicts(on device: Device) throws -> Verdicts {
+    Verdicts(Trials.key(device, try device.capabilities()))
+  }
+
+  /// Leaves out these strategies ("attention.lanes") and no others, whatever is known of them: for trying them again.
+  public func avoid(_ strategies: Set<String>) { launcher.trials.avoid(strategies) }
 
   /// Names of all kernels that were launched so far.
   public var launchedKernels: Set<String> { launcher.launched }
@@ -37,12 +55,14 @@ public final class OpenCLBackend: Backend, DeviceTimed {
     try requireDense(tensor, bytes.count)
     guard bytes.count > 0 else { return }
     try queue.write(bytes, to: tensor.buffer(), at: tensor.type.bytes(tensor.offset))
+    launcher.trials.settle()
   }
 
   public func read(_ tensor: Tensor, into bytes: UnsafeMutableRawBufferPointer) throws {
     try requireDense(tensor, bytes.count)
     guard bytes.count > 0 else { return try synchronise() }
     try queue.read(tensor.buffer(), at: tensor.type.bytes(tensor.offset), into: bytes)
+    launcher.trials.settle()
   }
 
   private func requireDense(_ tensor: Tensor, _ bytes: Int) throws {
@@ -99,34 +119,80 @@ public final class OpenCLBackend: Backend, DeviceTimed {
 
   private func run<O: OpenCLOperation>(_ operation: O, _ name: String?) throws {
     if operation.isEmpty { return }
-    var lastReason = "no strategy fits this call"
-    for strategy in O.ordered(on: launcher.traits) where name == nil || strategy.name == name {
-      if let reason = strategy.unfit(operation, launcher.traits) {
-        lastReason = reason
-        if name != nil { throw FlashCLError.unsupported("\(O.name) by \(strategy.name): \(reason)") }
-      } else {
-        return try strategy.launch(operation, launcher)
-      }
+    let strategies = O.ordered(on: launcher.traits)
+    let trials = launcher.trials
+    defer { trials.strategy = nil }
+    guard let name else {
+      let (chosen, detour) = try choose(operation, strategies)
+      if let detour { report(detour, O.name, instead: strategies[chosen].name) }
+      trials.strategy = (O.name, strategies[chosen].name)
+      return try strategies[chosen].launch(operation, launcher)
     }
-    throw FlashCLError.unsupported(
-      "\(O.name)" + (name.map { " has no strategy \($0)" } ?? ": \(lastReason)"))
+    guard let strategy = strategies.first(where: { $0.name == name }) else {
+      throw FlashCLError.unsupported("\(O.name) has no strategy \(name)")
+    }
+    if let reason = strategy.unfit(operation, launcher.traits) {
+      throw FlashCLError.unsupported("\(O.name) by \(name): \(reason)")
+    }
+    trials.strategy = (O.name, name)
+    try strategy.launch(operation, launcher)
   }
 
+  /// The first strategy that fits and has not failed on this device, with the verdict on a better one that has; where all
+  /// that fit have failed, the first of them.
+  private func choose<O: OpenCLOperation>(_ operation: O, _ strategies: [Strategy<O>]) throws
+    -> (index: Int, detour: Verdict?)
+  {
+    var lastReason = "no strategy fits this call"
+    var avoided: (index: Int, detour: Verdict?)?
+    for (index, strategy) in strategies.enumerated() {
+      if let reason = strategy.unfit(operation, launcher.traits) {
+        lastReason = reason
+      } else if let verdict = launcher.trials.objection(to: strategy.name, of: O.name) {
+        avoided = avoided ?? (index, verdict)
+      } else {
+        return (index, avoided?.detour)
+      }
+    }
+    if let avoided { return avoided }
+    throw FlashCLError.unsupported("\(O.name): \(lastReason)")
+  }
+
+  /// Says once in this process that a strategy is left out.
+  private func report(_ verdict: Verdict, _ operation: String, instead: String) {
+    let isNew = Self.reported.withLock { $0.insert("\(verdict.subject) on \(queue.device)").inserted }
+    guard isNew else { return }
+    let name = "\(operation).\(instead)"
+    let course =
+      name == verdict.subject
+      ? "nothing else serves \(operation), so it runs nevertheless" : "\(name) runs in its place"
+    onDetour?(
+      "\(verdict.subject) \(verdict.outcome.rawValue) before on \(queue.device.name) (\(verdict.reason)): "
+        + "\(course); 'flashcl check \(operation)' tries it again")
+  }
+
+  private static let reported = Mutex<Set<String>>([])
+
   private func reports<O: OpenCLOperation>(_ operation: O) -> [StrategyReport] {
-    var chosen = false
-    return O.ordered(on: launcher.traits).map { strategy in
-      let reason = strategy.unfit(operation, launcher.traits)
-      defer { chosen = chosen || reason == nil }
-      return StrategyReport(name: strategy.name, unsupported: reason, chosen: !chosen && reason == nil)
+    let strategies = O.ordered(on: launcher.traits)
+    let chosen = try? choose(operation, strategies).index
+    return strategies.enumerated().map { index, strategy in
+      StrategyReport(
+        name: strategy.name, unsupported: strategy.unfit(operation, launcher.traits), chosen: index == chosen)
     }
   }
 
   public func flush() throws { try queue.flush() }
-  public func synchronise() throws { try queue.finish() }
+  public func synchronise() throws {
+    try queue.finish()
+    launcher.trials.settle()
+  }
 
   /// Seconds that the device spent in the kernels of `body`; needs `profiling`.
   public func deviceSeconds(_ body: () throws -> Void) throws -> Double {
-    try queue.profile(body).deviceSeconds
+    let seconds = try queue.profile(body).deviceSeconds
+    launcher.trials.settle()
+    return seconds
   }
 }
 

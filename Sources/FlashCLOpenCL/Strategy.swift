@@ -91,12 +91,15 @@ final class Launcher {
   var traits: Traits
   /// What masks need on the device from call to call.
   let tables = MaskTables()
+  /// Watches over the first launch of every program.
+  let trials: Trials
   private var kernels: [String: Kernel] = [:]
   /// Names of all kernels that were launched.
   var launched: Set<String> { Set(kernels.values.map(\.name)) }
 
   init(_ queue: Queue) {
     self.queue = queue
+    trials = Trials(queue)
     traits = Traits(
       isCPU: queue.device.kind == .cpu, maxWorkGroup: queue.device.maxWorkGroup,
       localMemory: queue.device.localMemory)
@@ -141,7 +144,13 @@ final class Launcher {
         rounded[axis] = (global[axis] + local[axis] - 1) / local[axis] * local[axis]
       }
     }
-    try queue.launch(kernel(name, file, terms, defines), global: rounded, local: local, arguments)
+    do {
+      try queue.launch(kernel(name, file, terms, defines), global: rounded, local: local, arguments)
+    } catch {
+      trials.abandon()
+      throw error
+    }
+    if trials.isBuilding { try trials.launched() }
   }
 
   private func kernel(_ name: String, _ file: KernelFile, _ terms: String, _ defines: Defines) throws
@@ -156,6 +165,7 @@ final class Launcher {
     }
     key += terms
     if let kernel = kernels[key] { return kernel }
+    trials.begin(key)
     let kernel = try queue.kernel(
       name, in: file.source(terms), defines: defines.pairs.map { Define($0.name, $0.value) })
     kernels[key] = kernel

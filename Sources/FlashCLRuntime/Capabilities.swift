@@ -36,7 +36,7 @@ public struct Quirk: Sendable, Equatable {
 }
 
 /// What a device can do beyond OpenCL C 1.2, each proved by a probe that was compiled and run on it.
-public struct Capabilities: Sendable, Equatable {
+public struct Capabilities: Sendable, Equatable, LosslessStringConvertible {
   /// The `-cl-std` under which the most probes pass; every program is built with it.
   public var language = "CL1.2"
   /// Arithmetic on `half`, not only its storage.
@@ -102,6 +102,8 @@ public struct Capabilities: Sendable, Equatable {
     let worthTrying: @Sendable (Device, Capabilities) -> Bool
     let assume: @Sendable (inout Capabilities) -> Void
     let body: String
+    /// One of several sizes, of which at most one is right.
+    var isGuess = false
   }
 
   private static func subgroups(of size: Int, required: Bool) -> Probe {
@@ -119,7 +121,8 @@ public struct Capabilities: Sendable, Equatable {
         const bool size = get_sub_group_size() == SUBGROUP_SIZE && sub_group_reduce_add(1) == SUBGROUP_SIZE;
         const bool lane = get_sub_group_local_id() == item % SUBGROUP_SIZE;
         out[item] = size && lane && sub_group_broadcast(item, 1) == item / SUBGROUP_SIZE * SUBGROUP_SIZE + 1 ? item : -1;
-        """)
+        """,
+      isGuess: true)
   }
 
   private static let probes: [Probe] = [
@@ -179,37 +182,78 @@ public struct Capabilities: Sendable, Equatable {
         """),
   ]
 
-  /// The capabilities of a device: from the cache, or found now and stored there.
-  static func probed(on device: Device, cache: ProgramCache) -> Capabilities {
+  /// What the capabilities of a device depend on: their file's key, and that of the verdicts on its probes.
+  static func key(of device: Device) -> Fingerprint {
     var key = Fingerprint()
     for text in device.identity + device.extensions.sorted() + probes.flatMap({ [$0.name, $0.body] }) {
       key.combine(text)
     }
-    if let bytes = cache.load(key), let known = Capabilities(decoding: String(decoding: bytes, as: UTF8.self))
-    {
-      return known
+    return key
+  }
+
+  /// What is known of a device without running anything on it: nil where probes have to be run.
+  static func known(of device: Device, cache: DiskCache) -> Capabilities? {
+    if let bytes = cache.load(key(of: device)) {
+      if let known = Capabilities(String(decoding: bytes, as: UTF8.self)) { return known }
     }
-    guard probes.contains(where: { $0.worthTrying(device, .none) }) else { return .none }
-    let tried = ["CL1.2", "CL3.0", "CL2.0"].map { found(on: device, language: $0) }
-    var best = tried[0]
-    for other in tried[1...] where other.defines.count > best.defines.count { best = other }
-    cache.store(key, Array(best.encoded.utf8))
+    return probes.contains { $0.worthTrying(device, .none) } ? nil : Capabilities.none
+  }
+
+  /// The capabilities of a device: from the cache, or found now and stored there.
+  ///
+  /// Probes that ended a process twice are left out.
+  static func probed(on device: Device, cache: DiskCache) -> Capabilities {
+    if let known = known(of: device, cache: cache) { return known }
+    let verdicts = Verdicts(key(of: device))
+    let best = found(on: device, leavingOut: Set(verdicts.disabled.map(\.subject)))
+    cache.store(key(of: device), Array(best.description.utf8))
     return best
   }
 
-  private static func found(on device: Device, language: String) -> Capabilities {
+  /// What became of a probe, told while probes are run.
+  public enum Probing: Sendable, Equatable {
+    case begins(String)
+    case passed(String)
+    /// It ran and its results were wrong, which no driver that advertises the extension should let happen.
+    case wrong(String)
+  }
+
+  /// Runs the probes, but for those of the names in `leavingOut` ("probe.half").
+  static func found(
+    on device: Device, leavingOut: Set<String>, report: (Probing) -> Void = { _ in }
+  ) -> Capabilities {
+    let tried = ["CL1.2", "CL3.0", "CL2.0"].map { found(on: device, language: $0, leavingOut, report) }
+    var best = tried[0]
+    for other in tried[1...] where other.defines.count > best.defines.count { best = other }
+    return best
+  }
+
+  private static func found(
+    on device: Device, language: String, _ leavingOut: Set<String>, _ report: (Probing) -> Void
+  ) -> Capabilities {
     var known = Capabilities.none
     known.language = language
     for probe in probes where probe.worthTrying(device, known) {
+      let subject = "probe.\(probe.name)"
+      if leavingOut.contains(subject) { continue }
       var assumed = known
       probe.assume(&assumed)
-      if (try? passes(probe, on: device, assuming: assumed)) == true { known = assumed }
+      report(.begins(subject))
+      let key = key(of: device)
+      Sentinel.begin(key, subject, language)
+      let passed = try? passes(probe, on: device, assuming: assumed)
+      Sentinel.settle(key)
+      if passed == true {
+        known = assumed
+        report(.passed(subject))
+      }
+      if passed == false && !probe.isGuess { report(.wrong(subject)) }
     }
     return known
   }
 
   private static func passes(_ probe: Probe, on device: Device, assuming: Capabilities) throws -> Bool {
-    let queue = try Queue(device, capabilities: assuming, cache: ProgramCache(folder: nil))
+    let queue = try Queue(device, capabilities: assuming, cache: DiskCache(folder: nil))
     let text = """
       #ifndef SUBGROUP_KERNEL
       #define SUBGROUP_KERNEL
@@ -228,14 +272,15 @@ public struct Capabilities: Sendable, Equatable {
     return result.elementsEqual(0..<64)
   }
 
-  private var encoded: String {
+  /// One line, which `init(_:)` reads.
+  public var description: String {
     let flags = [
       halfArithmetic, subgroupSizeIsRequired, subgroupShuffle, integerDotProduct, matrixM16N8K16, prefetch,
     ]
     return "\(language) \(subgroupSize) " + flags.map { $0 ? "1" : "0" }.joined(separator: " ")
   }
 
-  private init?(decoding text: String) {
+  public init?(_ text: String) {
     let fields = text.split(separator: " ")
     guard fields.count == 8, let size = Int(fields[1]) else { return nil }
     language = String(fields[0])

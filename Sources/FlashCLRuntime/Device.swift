@@ -118,14 +118,39 @@ public final class Device: Sendable, CustomStringConvertible {
   public func capabilities() throws(CLError) -> Capabilities {
     if environment("FLASHCL_CAPABILITIES") == "none" { return .none }
     return found.withLock { found in
-      let answer = found ?? Capabilities.probed(on: self, cache: ProgramCache.standard)
+      let answer = found ?? Capabilities.probed(on: self, cache: DiskCache.standard("programs"))
       found = answer
       return answer
     }
   }
 
+  /// What `capabilities` would answer without running a probe; nil where it would run some.
+  public func knownCapabilities() -> Capabilities? {
+    if environment("FLASHCL_CAPABILITIES") == "none" { return Capabilities.none }
+    return found.withLock { found in
+      found = found ?? Capabilities.known(of: self, cache: .standard("programs"))
+      return found
+    }
+  }
+
+  /// Runs the probes, whatever is known, but for those named in `leavingOut`, and tells of each.
+  public func probe(leavingOut: Set<String>, report: (Capabilities.Probing) -> Void) -> Capabilities {
+    Capabilities.found(on: self, leavingOut: leavingOut, report: report)
+  }
+
+  /// Takes over what was found in another process; `store` remembers it on disk.
+  public func adopt(_ capabilities: Capabilities, store: Bool) {
+    found.withLock { $0 = capabilities }
+    guard store else { return }
+    DiskCache.standard("programs").store(
+      Capabilities.key(of: self), Array(capabilities.description.utf8))
+  }
+
+  /// What is known to fail among the probes.
+  public var probeVerdicts: Verdicts { Verdicts(Capabilities.key(of: self)) }
+
   /// Everything that a built program depends on besides its source.
-  var identity: [String] { [name, vendor, version, driverVersion, platformName, platformVersion] }
+  package var identity: [String] { [name, vendor, version, driverVersion, platformName, platformVersion] }
 
   /// One line for every GPU of this machine that has no OpenCL device, naming the package that brings its driver.
   ///

@@ -29,7 +29,7 @@ public final class Queue {
   private let context: Context
   private let raw: cl_command_queue
   private let pool: BufferPool
-  private let cache: ProgramCache
+  private let cache: DiskCache
   private let profiling: Bool
   private var programs: [ProgramKey: Program] = [:]
   private var kernels: [KernelKey: Kernel] = [:]
@@ -51,11 +51,11 @@ public final class Queue {
 
   /// A queue on `device`; with `profiling` every launch can be timed, at a small price.
   public convenience init(_ device: Device, profiling: Bool = false) throws(CLError) {
-    let cache = device.quirks.contains(.keepsPrograms) ? ProgramCache(folder: nil) : .standard
+    let cache = device.quirks.contains(.keepsPrograms) ? DiskCache(folder: nil) : .standard("programs")
     try self.init(device, profiling: profiling, capabilities: device.capabilities(), cache: cache)
   }
 
-  init(_ device: Device, profiling: Bool = false, capabilities: Capabilities, cache: ProgramCache)
+  init(_ device: Device, profiling: Bool = false, capabilities: Capabilities, cache: DiskCache)
     throws(CLError)
   {
     self.device = device
@@ -195,7 +195,7 @@ public final class Queue {
     // Never -cl-finite-math-only or what implies it: masks are infinities.
     let options = "-cl-std=" + capabilities.language
     var fingerprint = Fingerprint()
-    for part in device.identity + ["\(ProgramCache.format)", options, text] { fingerprint.combine(part) }
+    for part in device.identity + ["\(DiskCache.format)", options, text] { fingerprint.combine(part) }
 
     let program: Program
     let binary = cache.load(fingerprint)

@@ -40,12 +40,12 @@ func environment(_ name: String) -> String? {
   return String(cString: value)
 }
 
-/// FNV-1a over 128 bits: names programs in the cache and finds damage in its files. Every step is a bijection of the
+/// FNV-1a over 128 bits: names files of the caches and finds damage in them. Every step is a bijection of the
 /// state, so one changed byte always changes the result; nobody is defended against, so no cryptographic hash is needed.
-struct Fingerprint: Hashable, Sendable, CustomStringConvertible {
+package struct Fingerprint: Hashable, Sendable, CustomStringConvertible {
   private(set) var value: UInt128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d
 
-  init() {}
+  package init() {}
   init(value: UInt128) { self.value = value }
 
   mutating func combine(_ bytes: UnsafeRawBufferPointer) {
@@ -54,14 +54,21 @@ struct Fingerprint: Hashable, Sendable, CustomStringConvertible {
     value = hash
   }
 
+  /// The fingerprint that is written so; nil for any other text.
+  init?(_ description: String) {
+    guard description.utf8.count == 32, let value = UInt128(description, radix: 16) else { return nil }
+    self.value = value
+    if self.description != description { return nil }
+  }
+
   /// Adds a text and its end, so that ("ab", "c") and ("a", "bc") differ.
-  mutating func combine(_ text: String) {
+  package mutating func combine(_ text: String) {
     var text = text
     text.withUTF8 { combine(UnsafeRawBufferPointer($0)) }
     withUnsafeBytes(of: UInt8(0xff)) { combine($0) }  // no byte of UTF-8
   }
 
-  var description: String {
+  package var description: String {
     let digits = String(value, radix: 16)
     return String(repeating: "0", count: 32 - digits.count) + digits
   }

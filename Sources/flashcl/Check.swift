@@ -12,6 +12,10 @@ struct Check: ParsableCommand {
       OpenCL device in turn. With --bitwise, results must have the same bits on a second run, and each sequence or \
       row of a call the same alone as among its neighbours. With --model, a model runs on the device and on the \
       reference, and its layers are compared.
+
+      What failed is remembered for the device, its driver and these kernels: 'flashcl devices' lists it, and other \
+      commands leave those strategies out until they pass here. On a device that was never checked whole, and where one \
+      crashed or hung before, the cases run in a process of their own, whose end is a failure of one case.
       Example: flashcl check 'attention.*f16' --device gpu:1
       """)
 
@@ -25,6 +29,13 @@ struct Check: ParsableCommand {
   var coverage = false
   @Flag(help: "Compare bits: of two runs, and of sequences and rows alone and among neighbours.")
   var bitwise = false
+  @Flag(help: "Run the cases in a process of their own, on every device.")
+  var isolated = false
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "In a process of its own, how long a case or a probe may take before it counts as hung.", valueName: "seconds"))
+  var limit = 120.0
   @Option(parsing: .unconditional, help: "A model to run instead: a .gguf file, or a folder.")
   var model: String?
   @Option(
@@ -34,6 +45,7 @@ struct Check: ParsableCommand {
 
   func validate() throws {
     if (model == nil) != (tokens == nil) { throw ValidationError("--model and --tokens go together") }
+    guard limit > 0 && limit <= 1e6 else { throw ValidationError("--limit must be above 0 s and at most 1000000 s") }
     let modes = [list, coverage, bitwise, model != nil].count { $0 }
     if modes > 1 { throw ValidationError("give one of --list, --coverage, --bitwise and --model") }
     if filter != nil && (coverage || model != nil) {
@@ -62,7 +74,7 @@ struct Check: ParsableCommand {
   private func show<Report: Encodable>(
     _ report: (any Backend) throws -> Report, isRight: (Report) -> Bool
   ) throws -> Bool {
-    let reports = try device.backends().map(report)
+    let reports = try device.backends(again: true, limit: limit).map(report)
     if output.isJSON {
       if device.isAll { try Output.json(reports) } else { try Output.json(reports[0]) }
     }
@@ -70,6 +82,8 @@ struct Check: ParsableCommand {
   }
 
   // MARK: - Cases
+
+  func runner(_ backend: any Backend) -> Runner { Runner(backend) }
 
   private func names(_ backend: any Backend) throws -> CaseNames {
     let runner = Runner(backend)
@@ -85,11 +99,10 @@ struct Check: ParsableCommand {
   }
 
   private func check(_ backend: any Backend) throws -> CheckReport {
-    let runner = Runner(backend)
-    let filter = filter.map(runner.pattern)
+    let runner = runner(backend)
     let clock = ContinuousClock()
     let start = clock.now
-    let total = try runner.select(filter).reduce(0) { $0 + $1.strategies.count }
+    var total = 0
     var (done, results, failed): (Int, [CaseResult], [CaseResult]) = (0, [], [])
     func finishOperation() throws {
       guard let first = results.first(where: { $0.operation == results.last?.operation }) else { return }
@@ -101,7 +114,7 @@ struct Check: ParsableCommand {
       Terminal.progress("")
       try Output.line(left(first.operation, 18) + counts.joined(separator: ", "))
     }
-    try runner.check(filter, bitwise: bitwise) { result in
+    try cases(runner, begin: { total = $0 }) { result in
       if !output.isJSON, let last = results.last, last.operation != result.operation { try finishOperation() }
       results.append(result)
       done += 1

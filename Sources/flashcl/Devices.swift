@@ -1,4 +1,5 @@
 import ArgumentParser
+import FlashCLOpenCL
 import FlashCLRuntime
 
 struct Devices: ParsableCommand {
@@ -6,7 +7,8 @@ struct Devices: ParsableCommand {
     commandName: "devices", abstract: "Lists the OpenCL devices of this machine.",
     discussion: """
       The best comes first: gpu:0, or gpu, is the one that is taken by default. Capabilities are what small probes, \
-      compiled and run on the device, have shown to work.
+      compiled and run on the device, have shown to work; what 'flashcl check' found to fail there is listed, and other \
+      commands leave it out.
       Example: flashcl devices --format json
       """)
 
@@ -32,7 +34,11 @@ struct Devices: ParsableCommand {
       problem = nil
       do {
         let all = try Device.all()
-        devices = try all.indices.map { Entry("gpu:\($0)", try Device.select("gpu:\($0)")) }
+        devices = try all.indices.map { index in
+          let device = try Device.select("gpu:\(index)")
+          try FirstContact.meet(device)
+          return try Entry("gpu:\(index)", device)
+        }
         if all.isEmpty {
           problem = "no OpenCL device: apt install pocl-opencl-icd brings one that runs on the processor"
         }
@@ -61,8 +67,12 @@ struct Devices: ParsableCommand {
     let max_allocation_bytes: Int
     @Nullable var capabilities: Found?
     let quirks: [[String: String]]
+    /// When 'flashcl check' last ran every case here, as 2026-11-21T12:00:00Z.
+    @Nullable var checked: String?
+    /// Strategies and probes that failed and are left out.
+    let disabled: [Disabled]
 
-    init(_ id: String, _ device: Device) {
+    init(_ id: String, _ device: Device) throws {
       self.id = id
       name = device.name
       kind = device.kind.description
@@ -79,6 +89,9 @@ struct Devices: ParsableCommand {
       max_allocation_bytes = device.maxAllocation
       capabilities = (try? device.capabilities()).map(Found.init)
       quirks = device.quirks.map { ["name": $0.name, "reason": $0.reason] }
+      let verdicts = try OpenCLBackend.verdicts(on: device)
+      checked = verdicts.checked.map(timestamp)
+      disabled = (device.probeVerdicts.disabled + verdicts.disabled).map(Disabled.init)
     }
 
     var text: String {
@@ -94,8 +107,30 @@ struct Devices: ParsableCommand {
         ["", "can", capabilities?.text ?? "not be probed"],
       ]
       let known = quirks.map { ["", "quirk", "\($0["name"] ?? ""): \($0["reason"] ?? "")"] }
-      return "\(id)  \(name) (\(kind))\n" + table(rows + known)
+      let failed = disabled.map { ["", "disabled", $0.text] }
+      let proof = [["", "checked", checked ?? "never: run 'flashcl check'"]]
+      return "\(id)  \(name) (\(kind))\n" + table(rows + known + proof + failed)
     }
+  }
+
+  private struct Disabled: Encodable {
+    /// "attention.lanes", or "probe.half".
+    let name: String
+    let outcome: String
+    let reason: String
+    /// The first case, or program, in which it failed.
+    let trial: String
+    let time: String
+
+    init(_ verdict: Verdict) {
+      name = verdict.subject
+      outcome = verdict.outcome.rawValue
+      reason = verdict.reason
+      trial = verdict.trial
+      time = timestamp(verdict.time)
+    }
+
+    var text: String { "\(name) \(outcome) on \(time.prefix(10)): \(reason) (\(trial))" }
   }
 
   private struct Found: Encodable {

@@ -1,4 +1,5 @@
 import ArgumentParser
+import FlashCLRuntime
 
 #if canImport(Glibc)
   import Glibc
@@ -24,11 +25,15 @@ struct Command: ParsableCommand {
       Inspect.self,
       Devices.self, Check.self, Bench.self, Tune.self,
       Capsule.self, Replay.self,
+      // Not in the help: what this program starts itself with.
+      ProbeInChild.self, CheckInChild.self,
     ])
 
   static func main() {
     // Writing to a closed pipe is then an error like another, and half-written files are removed on the way out.
     signal(SIGPIPE, SIG_IGN)
+    // Who ends a long first build has seen no crash.
+    Sentinel.removeOnSignals()
     do {
       do {
         var command = try parseAsRoot()

@@ -40,7 +40,11 @@ enum Output {
 
   /// One JSON document on one line. Its fields are named as the properties of `value`: both are the interface.
   static func json(_ value: some Encodable) throws {
-    try line(String(decoding: encoded(value), as: UTF8.self))
+    try line(jsonText(value))
+  }
+
+  static func jsonText(_ value: some Encodable) throws -> String {
+    String(decoding: try encoded(value), as: UTF8.self)
   }
 
   static func encoded(_ value: some Encodable) throws -> Data {

@@ -26,7 +26,10 @@ struct DeviceOption: ParsableArguments {
   }
 
   /// The backend that was asked for; where nothing was and OpenCL has no device, the reference, and a line that says so.
-  func backend(profiling: Bool = false) throws -> any Backend {
+  ///
+  /// On a device that is met for the first time, probes run in a child, each for at most `limit` seconds; `again` retries
+  /// those that failed.
+  func backend(profiling: Bool = false, again: Bool = false, limit: Double = 60) throws -> any Backend {
     if wanted?.lowercased() == "cpu" { return ReferenceBackend() }
     let device: Device
     do {
@@ -38,25 +41,29 @@ struct DeviceOption: ParsableArguments {
     }
     let isByKind = wanted.map { $0.lowercased().hasPrefix("gpu") } ?? true
     if device.kind == .cpu && isByKind { Terminal.say("flashcl: no GPU; computing on \(device)") }
-    return try Self.backend(device, profiling: profiling)
+    return try Self.backend(device, profiling: profiling, again: again, limit: limit)
   }
 
   /// True for `--device all`, which only `backends` understands.
   var isAll: Bool { wanted?.lowercased() == "all" }
 
   /// The backend that was asked for, or one on every OpenCL device.
-  func backends() throws -> [any Backend] {
-    guard isAll else { return [try backend()] }
+  func backends(again: Bool = false, limit: Double = 60) throws -> [any Backend] {
+    guard isAll else { return [try backend(again: again, limit: limit)] }
     let devices = try Device.all()
     if devices.isEmpty {
       throw CLError.noDevice("all", available: [], advice: Device.missingDriverAdvice(for: devices))
     }
-    return try devices.map { try Self.backend($0) }
+    return try devices.map { try Self.backend($0, again: again, limit: limit) }
   }
 
-  private static func backend(_ device: Device, profiling: Bool = false) throws -> OpenCLBackend {
+  private static func backend(
+    _ device: Device, profiling: Bool = false, again: Bool = false, limit: Double = 60
+  ) throws -> OpenCLBackend {
+    try FirstContact.meet(device, again: again, limit: limit)
     let backend = try OpenCLBackend(device, profiling: profiling)
     backend.queue.onSlowBuild = { if Terminal.isWatched { Terminal.say($0) } }
+    backend.onDetour = { Terminal.say("flashcl: " + $0) }
     return backend
   }
 }

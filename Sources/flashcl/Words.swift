@@ -38,6 +38,16 @@ func size(_ bytes: Int) -> String {
   return "\(fixed(value, unit == 0 || value >= 100 ? 0 : 1)) \(units[unit])"
 }
 
+/// A moment in seconds since 1970, as 2026-11-21T12:00:00Z.
+func timestamp(_ seconds: Int) -> String {
+  var moment = time_t(seconds)
+  var parts = tm()
+  gmtime_r(&moment, &parts)
+  func two(_ number: Int32) -> String { number < 10 ? "0\(number)" : "\(number)" }
+  return "\(1900 + Int(parts.tm_year))-\(two(parts.tm_mon + 1))-\(two(parts.tm_mday))"
+    + "T\(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec))Z"
+}
+
 func count(_ number: Int, _ noun: String) -> String { "\(number) \(noun)\(number == 1 ? "" : "s")" }
 
 /// Text from outside, safe to print: control characters escaped.

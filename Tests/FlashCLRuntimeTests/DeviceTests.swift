@@ -87,7 +87,7 @@ import Testing
   /// Whatever a device claims, the probes' answer must be usable: a program with its defines builds and runs.
   @Test func everyDevicesCapabilitiesHold() throws {
     let folder = try TemporaryFolder()
-    let cache = ProgramCache(folder: folder.path)
+    let cache = DiskCache(folder: folder.path)
     for device in try Device.all() {
       let found = Capabilities.probed(on: device, cache: cache)
       #expect(Capabilities.probed(on: device, cache: cache) == found)  // from disk
@@ -106,7 +106,7 @@ import Testing
 
   @Test func damageInTheCacheIsProbedAnew() throws {
     let folder = try TemporaryFolder()
-    let cache = ProgramCache(folder: folder.path)
+    let cache = DiskCache(folder: folder.path)
     let device = try Device.select()
     let found = Capabilities.probed(on: device, cache: cache)
     for name in folder.files() { folder.write(name, Array("rubbish".utf8)) }

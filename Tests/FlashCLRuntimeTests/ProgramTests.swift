@@ -68,7 +68,7 @@ import Testing
   }
 }
 
-@Suite struct ProgramCacheTests {
+@Suite struct DiskCacheTests {
   /// Builds, runs and returns how many programs came from disk.
   private func useCache(_ folder: String?, factor: Int = 1) throws -> Int {
     let queue = try makeQueue(cache: folder)
@@ -116,7 +116,7 @@ import Testing
 
   @Test func aRenamedFileIsForeign() throws {
     let root = try TemporaryFolder()
-    let cache = ProgramCache(folder: root.path)
+    let cache = DiskCache(folder: root.path)
     var (a, b) = (Fingerprint(), Fingerprint())
     a.combine("a")
     b.combine("b")
@@ -135,7 +135,7 @@ import Testing
     #expect(try useCache(root.path) == 0)
     let name = try #require(root.files().first)
     let value = try #require(UInt128(name, radix: 16))
-    let cache = ProgramCache(folder: root.path)
+    let cache = DiskCache(folder: root.path)
     cache.store(Fingerprint(value: value), Array("no program".utf8))
     #expect(try useCache(root.path) == 0)
     #expect(try useCache(root.path) == 1)

@@ -4,7 +4,7 @@ import Foundation
 
 /// A queue on the best device, without capabilities and, unless a folder is given, without a cache on disk.
 func makeQueue(profiling: Bool = false, cache folder: String? = nil) throws -> Queue {
-  try Queue(Device.select(), profiling: profiling, capabilities: .none, cache: ProgramCache(folder: folder))
+  try Queue(Device.select(), profiling: profiling, capabilities: .none, cache: DiskCache(folder: folder))
 }
 
 /// A folder for one test, removed at its end with all files in it.

@@ -4,12 +4,12 @@
   import Musl
 #endif
 
-/// Built programs on disk, one file each, named by the fingerprint of everything that they depend on.
+/// A folder of small files, each named by the fingerprint of everything that it depends on: built programs, verdicts.
 ///
 /// A file is magic · format · payload length · checksum of (key, payload) · payload. A file that is damaged, cut short,
 /// foreign or renamed is deleted and counts as absent: some drivers end the process on a binary that is not whole. A
 /// folder that cannot be written, or a full disk, means no caching and nothing else.
-struct ProgramCache: Sendable {
+package struct DiskCache: Sendable {
   /// Raised whenever the file layout or the way that programs are built changes.
   static let format: UInt64 = 1
   private static let magic: UInt64 = 0x304C_4348_5341_4C46  // "FLASHCL0"
@@ -18,23 +18,25 @@ struct ProgramCache: Sendable {
   /// Nil switches the cache off.
   let folder: String?
 
-  /// `$FLASHCL_CACHE/programs`, else `$XDG_CACHE_HOME/flashcl/programs`, else `~/.cache/flashcl/programs`;
+  package init(folder: String?) { self.folder = folder }
+
+  /// The folder `name` in `$FLASHCL_CACHE`, else in `$XDG_CACHE_HOME/flashcl`, else in `~/.cache/flashcl`;
   /// `FLASHCL_CACHE=none` switches the cache off.
-  static var standard: ProgramCache {
+  package static func standard(_ name: String) -> DiskCache {
     if let root = environment("FLASHCL_CACHE") {
-      return ProgramCache(folder: root == "none" ? nil : root + "/programs")
+      return DiskCache(folder: root == "none" ? nil : "\(root)/\(name)")
     }
     let root = environment("XDG_CACHE_HOME") ?? environment("HOME").map { $0 + "/.cache" }
-    return ProgramCache(folder: root.map { $0 + "/flashcl/programs" })
+    return DiskCache(folder: root.map { "\($0)/flashcl/\(name)" })
   }
 
   func path(of key: Fingerprint) -> String? { folder.map { "\($0)/\(key)" } }
 
   /// The payload stored under `key`; nil when there is none that is whole.
-  func load(_ key: Fingerprint) -> [UInt8]? {
+  package func load(_ key: Fingerprint) -> [UInt8]? {
     guard let path = path(of: key), let file = readFile(path) else { return nil }
-    let payload = Array(file.dropFirst(ProgramCache.headerSize))
-    guard !payload.isEmpty, file.starts(with: ProgramCache.header(key, payload)) else {
+    let payload = Array(file.dropFirst(DiskCache.headerSize))
+    guard !payload.isEmpty, file.starts(with: DiskCache.header(key, payload)) else {
       unlink(path)
       return nil
     }
@@ -42,15 +44,43 @@ struct ProgramCache: Sendable {
   }
 
   /// Stores a payload, under a temporary name first: a reader sees a whole file or none.
-  func store(_ key: Fingerprint, _ payload: [UInt8]) {
+  package func store(_ key: Fingerprint, _ payload: [UInt8]) {
     guard let folder, let path = path(of: key), !payload.isEmpty, makeFolder(folder) else { return }
     let temporary = "\(path).\(getpid()).\(UInt32.random(in: 0...UInt32.max)).tmp"
-    let whole = writeFile(temporary, ProgramCache.header(key, payload) + payload)
+    let whole = writeFile(temporary, DiskCache.header(key, payload) + payload)
     if !whole || rename(temporary, path) != 0 { unlink(temporary) }
   }
 
-  func remove(_ key: Fingerprint) {
-    if let path = path(of: key) { unlink(path) }
+  /// Removes what is stored under `key`; true for the one process that removed it.
+  @discardableResult
+  package func remove(_ key: Fingerprint) -> Bool {
+    path(of: key).map { unlink($0) == 0 } ?? false
+  }
+
+  /// Every name in the folder that may be a key.
+  func keys() -> [Fingerprint] {
+    guard let folder, let stream = opendir(folder) else { return [] }
+    defer { closedir(stream) }
+    var keys: [Fingerprint] = []
+    while let entry = readdir(stream) {
+      let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+        String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+      }
+      if let key = Fingerprint(name) { keys.append(key) }
+    }
+    return keys
+  }
+
+  /// Runs `body` while no other process is in here: what is loaded, changed and stored again loses nobody's change.
+  ///
+  /// Where the folder cannot be written nothing is stored either, and `body` runs all the same.
+  func exclusively<R>(_ body: () -> R) -> R {
+    var lock: Int32 = -1
+    // The file stays: were it removed, two processes could hold locks on two files of its name.
+    if let folder, makeFolder(folder) { lock = open("\(folder)/lock", O_WRONLY | O_CREAT | O_CLOEXEC, 0o600) }
+    if lock >= 0 { flock(lock, LOCK_EX) }
+    defer { if lock >= 0 { close(lock) } }
+    return body()
   }
 
   private static func header(_ key: Fingerprint, _ payload: [UInt8]) -> [UInt8] {

@@ -1,0 +1,107 @@
+import FlashCLKernels
+import FlashCLRuntime
+
+/// What is known of the strategies on one device, and the watch over the first launch of each program.
+///
+/// Before a program is built the sentinel is told, and again after its launch was queued; the next time that the queue is
+/// empty anyway, it has passed. A program during whose first launch a process has ended before is waited for at once,
+/// alone, so that suspicion falls on none beside it.
+final class Trials {
+  /// Those that failed here before; a strategy that is named in a call runs all the same.
+  private(set) var verdicts: Verdicts
+  /// Operation and strategy of the launches that come; nil outside of operations.
+  var strategy: (operation: String, name: String)?
+  var onTrial: ((String) -> Void)?
+  /// True from the making of a program until its first launch is queued.
+  private(set) var isBuilding = false
+  private var underWay: [(subject: String, program: String)] = []
+  private var hasObjections: Bool
+  private let queue: Queue
+
+  init(_ queue: Queue) {
+    self.queue = queue
+    verdicts = Verdicts(Trials.key(queue.device, queue.capabilities))
+    hasObjections = !verdicts.disabled.isEmpty
+  }
+
+  /// Everything that a verdict depends on: the device and its driver, how it is seen, and the kernels. A new version
+  /// with other kernels knows nothing of them.
+  static func key(_ device: Device, _ capabilities: Capabilities) -> Fingerprint {
+    var key = kernels
+    let limits = "\(device.kind) \(device.maxWorkGroup) \(device.localMemory) \(device.maxAllocation)"
+    for text in device.identity + [limits, capabilities.description] { key.combine(text) }
+    return key
+  }
+
+  private static let kernels: Fingerprint = {
+    var key = Fingerprint()
+    for index in 0..<flashcl_kernel_file_count() {
+      key.combine(String(cString: flashcl_kernel_file_text(index)))
+    }
+    return key
+  }()
+
+  // MARK: - What failed
+
+  /// Why a strategy is not to be chosen; nil when it may be.
+  func objection(to strategy: String, of operation: String) -> Verdict? {
+    hasObjections ? verdicts.objection(to: "\(operation).\(strategy)") : nil
+  }
+
+  /// Takes these strategies for failing, and no others, whatever is known; nothing is stored.
+  func avoid(_ subjects: Set<String>) {
+    verdicts.replace(
+      subjects.sorted().map {
+        Verdict(subject: $0, trial: "", outcome: .failed, reason: "in this run")
+      })
+    hasObjections = !subjects.isEmpty
+  }
+
+  // MARK: - First launches
+
+  /// Says that a program is about to be built.
+  func begin(_ program: String) {
+    guard let strategy else { return }
+    let subject = "\(strategy.operation).\(strategy.name)"
+    onTrial?(subject)
+    var name = Fingerprint()
+    name.combine(program)
+    underWay.append((subject, "program \(name)"))
+    isBuilding = true
+    Sentinel.begin(verdicts.key, subject, "program \(name)")
+  }
+
+  /// Says that the program was built and its first launch is queued.
+  func launched() throws {
+    isBuilding = false
+    guard let (subject, program) = underWay.last else { return }
+    Sentinel.launched(verdicts.key, subject, program)
+    if verdicts.suspects(subject, program) {
+      try queue.finish()
+      settle()
+    }
+  }
+
+  /// Says that building ended with an error: the process lives.
+  func abandon() {
+    guard isBuilding, let (_, program) = underWay.popLast() else { return }
+    isBuilding = false
+    Sentinel.settle(verdicts.key, program)
+  }
+
+  /// Says that everything that was queued has finished.
+  func settle() {
+    if underWay.isEmpty { return }
+    Sentinel.settle(verdicts.key)
+    for (subject, program) in underWay { verdicts.acquit(subject, program) }
+    underWay = []
+    isBuilding = false
+  }
+
+  /// Waits for what is under way, when nobody will any more.
+  func finish() {
+    if underWay.isEmpty { return }
+    try? queue.finish()
+    settle()
+  }
+}

@@ -1,0 +1,64 @@
+import FlashCL
+import FlashCLCases
+import FlashCLOpenCL
+import FlashCLRuntime
+
+extension Check {
+  /// Runs the cases that were asked for, here or in children, and remembers what became of them on that device.
+  ///
+  /// Calls `begin` with the count of all, and `report` after each.
+  func cases(_ runner: Runner, begin: (Int) -> Void, report: (CaseResult) throws -> Void) throws {
+    guard let backend = runner.backend as? OpenCLBackend else {
+      return try inProcess(runner, begin: begin, report: report)
+    }
+    let device = backend.queue.device
+    var verdicts = try OpenCLBackend.verdicts(on: device)
+    var results: [CaseResult] = []
+    func keep(_ result: CaseResult) throws {
+      results.append(result)
+      try report(result)
+    }
+    // A device that passed once is trusted: the first crash there leaves a sentinel, and then it is not any more.
+    let isTrusted = verdicts.checked != nil && verdicts.all.allSatisfy { $0.outcome == .failed }
+    var ends: [TrialResult] = []
+    defer { remember(results, ends, in: &verdicts) }  // what was found stands also where the rest cannot be tried
+    if isTrusted && !isolated {
+      backend.avoid([])  // what failed before is tried again
+      try inProcess(runner, begin: begin, report: keep)
+    } else {
+      let arguments = CommandLine.arguments.drop { $0 != Check.configuration.commandName }.dropFirst()
+      try CasesInChildren(device: device, arguments: Array(arguments), limit: limit)
+        .run(runner, ends: &ends, begin: begin, report: keep)
+    }
+  }
+
+  private func inProcess(
+    _ runner: Runner, begin: (Int) -> Void, report: (CaseResult) throws -> Void
+  ) throws {
+    let filter = filter.map(runner.pattern)
+    begin(try runner.select(filter).reduce(0) { $0 + $1.strategies.count })
+    try runner.check(filter, bitwise: bitwise, report: report)
+  }
+
+  /// Two runs with other bits make no strategy wrong: `--bitwise` is only remembered for what ended a process.
+  private func remember(_ results: [CaseResult], _ ends: [TrialResult], in verdicts: inout Verdicts) {
+    let ended = Set(ends.map(\.trial))
+    let table = Dictionary(grouping: Case.all.filter { $0.purpose == .check }, by: \.operation)
+    var (trials, known): ([TrialResult], [String: Set<String>]) = (ends, [:])
+    if !bitwise {
+      for result in results where !ended.contains(result.case) {
+        let subject = "\(result.operation).\(result.strategy)"
+        if known[subject] == nil {
+          known[subject] = Set((table[result.operation] ?? []).map { $0.name(strategy: result.strategy) })
+        }
+        let failure = result.outcome == .failed ? (Verdict.Outcome.failed, result.reason ?? "") : nil
+        trials.append(TrialResult(subject: subject, trial: result.case, failure: failure))
+      }
+    }
+    let tried = Set(results.map(\.case))
+    let operations = Set(results.map(\.operation))
+    let isWhole =
+      !bitwise && operations.isSuperset(of: table.keys) && known.values.allSatisfy { $0.isSubset(of: tried) }
+    verdicts.record(trials, known: known, isWhole: isWhole)
+  }
+}
