@@ -52,7 +52,9 @@ final class Child {
     posix_spawn_file_actions_adddup2(&actions, input[0], 0)
     posix_spawn_file_actions_adddup2(&actions, output[1], 1)
     posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
-    let environment = ProcessInfo.processInfo.environment.map { "\($0)=\($1)" }
+    // Swift's own account of a crash takes a second, and nobody would read it.
+    let environment = ProcessInfo.processInfo.environment.merging(["SWIFT_BACKTRACE": "enable=no"]) { $1 }
+      .map { "\($0)=\($1)" }
     var child: pid_t = 0
     let code = (["flashcl"] + arguments).withCStrings { arguments in
       environment.withCStrings { environment in
@@ -132,7 +134,10 @@ final class Child {
       &thread, nil,
       { _ in
         var byte: UInt8 = 0
-        while read(0, &byte, 1) > 0 {}
+        while true {
+          let count = read(0, &byte, 1)
+          if count == 0 || (count < 0 && errno != EINTR) { break }
+        }
         _exit(1)
       }, nil)
   }
