@@ -134,8 +134,8 @@ public struct Runner {
   @discardableResult
   public func check(
     _ filter: String? = nil, bitwise: Bool = false, skipping skipped: Int = 0,
-    before: (_ name: String, _ subject: String) throws -> String? = { _, _ in nil },
-    report: (CaseResult) throws -> Void = { _ in }
+    report: (CaseResult) throws -> Void = { _ in },
+    before: (_ name: String, _ subject: String) throws -> String? = { _, _ in nil }
   ) throws -> [CaseResult] {
     var results: [CaseResult] = []
     var count = 0

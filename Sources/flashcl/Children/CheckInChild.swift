@@ -123,9 +123,9 @@ struct CheckInChild: ParsableCommand {
       try Output.line("case \(name)")
       return lost.contains(subject) ? "not run: \(subject) has ended the process before" : nil
     }
-    try runner.check(filter, bitwise: check.bitwise, skipping: skip, before: before) { result in
-      try Output.line("result \(Output.jsonText(result))")
-    }
+    try runner.check(
+      filter, bitwise: check.bitwise, skipping: skip,
+      report: { try Output.line("result \(Output.jsonText($0))") }, before: before)
   }
 }
 

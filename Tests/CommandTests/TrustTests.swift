@@ -1,0 +1,238 @@
+import Foundation
+import Testing
+
+/// libOpenCL with one fault (Fixtures/broken_opencl.c), and a folder for caches: nothing of this machine is touched.
+private final class BrokenDriver {
+  let scratch = try? Scratch()
+  private static let library: String? = {
+    let source = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+      .appendingPathComponent("Fixtures/broken_opencl.c")
+    let target = FileManager.default.temporaryDirectory.appendingPathComponent(
+      "flashcl-broken-\(getpid()).so")
+    let compiler = Process()
+    compiler.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+    compiler.arguments = [
+      "cc", "-shared", "-fPIC", "-o", target.path, source.path, "-Wl,--no-as-needed", "-l:libOpenCL.so.1", "-ldl",
+    ]
+    compiler.standardError = FileHandle.nullDevice
+    guard (try? compiler.run()) != nil else { return nil }
+    compiler.waitUntilExit()
+    atexit { unlink(FileManager.default.temporaryDirectory.path + "/flashcl-broken-\(getpid()).so") }
+    return compiler.terminationStatus == 0 ? target.path : nil
+  }()
+
+  /// A compiler is there, and a device to be broken.
+  static let isThere: Bool = {
+    guard library != nil, let json = try? run("devices", "--format", "json", environment: [:]).json() else {
+      return false
+    }
+    return (json["devices"] as? [Any])?.isEmpty == false
+  }()
+
+  var cache: String { scratch?.path("cache") ?? "none" }
+
+  func environment(_ fault: String?) -> [String: String] {
+    var all = ["FLASHCL_DEVICE": "gpu", "FLASHCL_CACHE": cache, "SWIFT_BACKTRACE": "enable=no"]
+    all["FLASHCL_OPENCL_LIBRARY"] = Self.library
+    all["BROKEN_OPENCL"] = fault
+    return all
+  }
+
+  func callAsFunction(_ fault: String?, _ arguments: String...) throws -> Outcome {
+    try run(arguments, environment: environment(fault))
+  }
+
+  /// Starts the command and lets it run.
+  func start(_ fault: String?, _ arguments: [String]) throws -> Process {
+    let process = Process()
+    process.executableURL = flashcl
+    process.arguments = arguments
+    process.environment = ProcessInfo.processInfo.environment.merging(environment(fault)) { $1 }
+    process.standardInput = FileHandle.nullDevice
+    process.standardOutput = FileHandle.nullDevice
+    process.standardError = FileHandle.nullDevice
+    try process.run()
+    return process
+  }
+
+  /// What the first device has disabled, by name.
+  func disabled() throws -> [String: [String: Any]] {
+    let device = try #require((try self(nil, "devices", "--format", "json").json()["devices"] as? [[String: Any]])?.first)
+    let list = try #require(device["disabled"] as? [[String: Any]])
+    return Dictionary(list.map { ($0["name"] as? String ?? "", $0) }) { first, _ in first }
+  }
+
+  func files(_ folder: String) -> [String] {
+    (try? FileManager.default.contentsOfDirectory(atPath: cache + "/" + folder)) ?? []
+  }
+
+  /// Waits until a sentinel stands.
+  func waitForSentinel() throws {
+    for _ in 0..<1200 where files("verdicts/trying").filter({ $0.count == 32 }).isEmpty { usleep(50_000) }
+    try #require(!files("verdicts/trying").isEmpty, "no sentinel within a minute")
+  }
+}
+
+private let tokens = ["logits", "--model", Models.path("llama-tied"), "--tokens", "1,2,3", "--output", "/dev/null"]
+
+@Suite(.serialized, .enabled(if: BrokenDriver.isThere, "needs a C compiler and an OpenCL device"))
+struct TrustTests {
+  /// The names of all cases that failed, with their reasons.
+  private func failures(_ outcome: Outcome) throws -> [String: String] {
+    let results = try #require(try outcome.json()["results"] as? [[String: Any]])
+    #expect(!results.isEmpty)
+    return Dictionary(
+      uniqueKeysWithValues: results.filter { $0["outcome"] as? String == "failed" }
+        .map { ($0["case"] as? String ?? "", $0["reason"] as? String ?? "") })
+  }
+
+  private let few = "^rms_norm.*type=f32,rows=3,cols=(31|33),"
+
+  @Test(arguments: [
+    ("crash:launch:rms_norm_rows", "crashed", "signal 11"), ("skip:launch:rms_norm_rows", "failed", "nan"),
+    ("hang:launch:rms_norm_rows", "hung", "no answer within"),
+  ])
+  func aStrategyThatFailsIsLeftOutUntilItPasses(fault: String, outcome: String, reason: String) throws {
+    let driver = BrokenDriver()
+    let arguments = ["check", few, "--format", "json", "--isolated", "--limit", "20"]
+    let broken = try run(arguments, environment: driver.environment(fault))
+    #expect(broken.status == 1)
+    let failed = try failures(broken)
+    #expect(!failed.isEmpty && failed.keys.allSatisfy { $0.contains("strategy=rows,") }, "\(failed)")
+    #expect(failed.values.contains { $0.contains(reason) }, "\(failed)")
+    let entry = try #require(try driver.disabled()["rms_norm.rows"])
+    #expect(entry["outcome"] as? String == outcome)
+    #expect((entry["trial"] as? String)?.hasPrefix("rms_norm(strategy=rows,") == true)
+
+    // A run that does not try the same cases forgets nothing; one that does forgets.
+    #expect(try driver(nil, "check", "^rms_norm.*type=f16,rows=3,cols=31,").status == 0)
+    #expect(try driver.disabled()["rms_norm.rows"] != nil)
+    #expect(try driver(nil, "check", few).status == 0)
+    #expect(try driver.disabled().isEmpty)
+  }
+
+  /// The strategy that a model takes by itself, broken: another runs, and one line says so.
+  @Test func aModelGoesAroundIt() throws {
+    let driver = BrokenDriver()
+    let list = try driver(nil, "check", "^rms_norm.*cols=31,", "--list").output
+    let first = try #require(list.firstMatch(of: #/strategy=(\w+),/#)?.1)  // the preferred one
+    let fault = "crash:launch:rms_norm_\(first)"
+    #expect(try driver(fault, "check", few).status == 1)
+    for arguments in [tokens, ["bench", "^rms_norm.*type=f16", "--duration", "0.001"]].prefix(1) {
+      let outcome = try run(arguments, environment: driver.environment(fault))
+      #expect(outcome.status == 0, "\(outcome.errors)")
+      let lines = outcome.errors.split(separator: "\n").filter { $0.contains("rms_norm.\(first) crashed before") }
+      #expect(lines.count == 1, "\(outcome.errors)")
+      #expect(lines.first?.contains("runs in its place") == true)
+    }
+    // A strategy that is named runs all the same: check found it well again.
+    #expect(try driver(nil, "check", few).status == 0)
+    #expect(try run(tokens, environment: driver.environment(nil)).errors.contains("before") == false)
+  }
+
+  @Test func theOnlyStrategyRunsNevertheless() throws {
+    let driver = BrokenDriver()
+    #expect(try driver("skip:launch:rope_items", "check", "^rope.*type=f32").status == 1)
+    let outcome = try run(tokens, environment: driver.environment(nil))
+    #expect(outcome.status == 0)
+    #expect(outcome.errors.contains("nothing else serves rope"), "\(outcome.errors)")
+  }
+
+  @Test(arguments: ["crash", "hang"]) func aProbeMayFail(deed: String) throws {
+    let driver = BrokenDriver()
+    let fault = "\(deed):build:kernel void probe("
+    let outcome = try driver(fault, "check", few, "--limit", "10")
+    guard outcome.errors.contains("probe.") else { return }  // a device that has nothing to be probed
+    #expect(outcome.status == 0, "\(outcome.errors)")
+    let probes = try driver.disabled().keys.filter { $0.hasPrefix("probe.") }
+    #expect(!probes.isEmpty)
+    for probe in probes {
+      #expect(outcome.errors.split(separator: "\n").count { $0.contains("\(probe) ") } == 1, "\(outcome.errors)")
+    }
+    // Known from then on: neither tried nor told again, until the next check.
+    #expect(try driver(fault, "devices").errors == "")
+    #expect(try driver(nil, "check", few).status == 0)
+    #expect(try driver.disabled().isEmpty)
+  }
+
+  /// Outside of check nothing runs in a child: two processes die, the third goes around.
+  @Test func theSentinelCountsToTwo() throws {
+    let driver = BrokenDriver()
+    let list = try driver(nil, "check", "^rms_norm.*cols=31,", "--list").output
+    let first = try #require(list.firstMatch(of: #/strategy=(\w+),/#)?.1)
+    let fault = "crash:launch:rms_norm_\(first)"
+    for _ in 0..<2 {
+      let process = try driver.start(fault, tokens)
+      process.waitUntilExit()
+      #expect(process.terminationReason == .uncaughtSignal)
+    }
+    let outcome = try run(tokens, environment: driver.environment(fault))
+    #expect(outcome.status == 0 && outcome.errors.contains("runs in its place"), "\(outcome.errors)")
+    #expect(driver.files("verdicts/trying").isEmpty)
+    #expect(try driver(nil, "check", "rms_norm").status == 0)
+    #expect(try driver.disabled().isEmpty)
+  }
+
+  @Test func whoIsToldToGoHasNotCrashed() throws {
+    let driver = BrokenDriver()
+    for signal in [SIGTERM, SIGINT, SIGKILL] {
+      let process = try driver.start("hang:launch:rope_items", tokens)
+      try driver.waitForSentinel()
+      kill(process.processIdentifier, signal)
+      process.waitUntilExit()
+      #expect(process.terminationReason == .uncaughtSignal && process.terminationStatus == signal)
+      #expect(driver.files("verdicts/trying").filter { $0.count == 32 }.isEmpty == (signal != SIGKILL))
+    }
+    #expect(try driver.disabled().isEmpty)  // one end by force is a suspicion
+  }
+
+  @Test func nothingOutlivesACheckThatIsKilled() throws {
+    let driver = BrokenDriver()
+    let process = try driver.start("hang:launch:rms_norm_rows", ["check", few, "--isolated"])
+    let list = "/proc/\(process.processIdentifier)/task/\(process.processIdentifier)/children"
+    var children: [Substring] = []
+    // The first child may be the one that probes; the check's own is there once caches are.
+    for _ in 0..<1200 where children.isEmpty || driver.files("verdicts").isEmpty {
+      usleep(50_000)
+      children = (try? String(contentsOfFile: list, encoding: .utf8))?.split(separator: " ") ?? []
+    }
+    usleep(1_000_000)
+    children = try String(contentsOfFile: list, encoding: .utf8).split(separator: " ")
+    let child = try #require(children.first.flatMap { pid_t($0) })
+    kill(process.processIdentifier, SIGKILL)
+    process.waitUntilExit()
+    for _ in 0..<1200 where kill(child, 0) == 0 { usleep(50_000) }
+    #expect(kill(child, 0) != 0)
+    #expect(try driver(nil, "check", few).status == 0)
+    for folder in ["programs", "verdicts", "verdicts/trying"] {
+      #expect(driver.files(folder).allSatisfy { !$0.hasSuffix(".tmp") })
+    }
+  }
+
+  @Test func processesShareTheirCaches() throws {
+    let driver = BrokenDriver()
+    let kernels = ["gelu_items", "rope_items", "softmax_rows", "rms_norm_rows"]
+    let runs = try kernels.map { kernel in
+      let operation = kernel[..<kernel.lastIndex(of: "_")!]  // by the list above
+      return try driver.start("skip:launch:\(kernel)", ["check", "^\(operation)\\(.*type=f32", "--isolated"])
+    }
+    for process in runs {
+      process.waitUntilExit()
+      #expect(process.terminationReason == .exit && process.terminationStatus == 1)
+    }
+    let names = ["gelu.items", "rope.items", "softmax.rows", "rms_norm.rows"]
+    #expect(Set(try driver.disabled().keys).isSuperset(of: names))
+  }
+
+  @Test func aHomeThatCannotBeWrittenIsNoError() throws {
+    let driver = BrokenDriver()
+    for cache in ["/proc/flashcl", "none"] {
+      var environment = driver.environment("skip:launch:rms_norm_rows")
+      environment["FLASHCL_CACHE"] = cache
+      let outcome = try run(["check", few], environment: environment)
+      #expect(outcome.status == 1 && outcome.output.contains("strategy=rows"), "\(outcome)")
+      environment["BROKEN_OPENCL"] = nil
+      #expect(try run(tokens, environment: environment).status == 0)
+    }
+  }
+}
