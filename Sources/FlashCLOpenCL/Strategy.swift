@@ -102,7 +102,7 @@ final class Launcher {
     trials = Trials(queue)
     traits = Traits(
       isCPU: queue.device.kind == .cpu, maxWorkGroup: queue.device.maxWorkGroup,
-      localMemory: queue.device.localMemory)
+      localMemory: queue.device.localMemory, tuning: .stored(for: queue.device))
   }
 
   /// Queues kernel `file_strategy` over `global` items, rounded up to whole groups where `local` is given; `terms` is text

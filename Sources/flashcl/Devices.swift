@@ -71,6 +71,8 @@ struct Devices: ParsableCommand {
     @Nullable var checked: String?
     /// Strategies and probes that failed and are left out.
     let disabled: [Disabled]
+    /// What 'flashcl tune' found, beside the defaults.
+    let tuning: [String]
 
     init(_ id: String, _ device: Device) throws {
       self.id = id
@@ -92,6 +94,7 @@ struct Devices: ParsableCommand {
       let verdicts = try OpenCLBackend.verdicts(on: device)
       checked = verdicts.checked.map(timestamp)
       disabled = (device.probeVerdicts.disabled + verdicts.disabled).map(Disabled.init)
+      tuning = Tuning.stored(for: device).lines
     }
 
     var text: String {
@@ -109,7 +112,8 @@ struct Devices: ParsableCommand {
       let known = quirks.map { ["", "quirk", "\($0["name"] ?? ""): \($0["reason"] ?? "")"] }
       let failed = disabled.map { ["", "disabled", $0.text] }
       let proof = [["", "checked", checked ?? "never: run 'flashcl check'"]]
-      return "\(id)  \(name) (\(kind))\n" + table(rows + known + proof + failed)
+      let tuned = tuning.map { ["", "tuned", $0] }
+      return "\(id)  \(name) (\(kind))\n" + table(rows + known + proof + failed + tuned)
     }
   }
 
@@ -140,6 +144,7 @@ struct Devices: ParsableCommand {
     let subgroup_shuffle: Bool
     let integer_dot_product: Bool
     let matrix_m16n8k16: Bool
+    let prefetch: Bool
 
     init(_ found: Capabilities) {
       language = found.language
@@ -148,13 +153,14 @@ struct Devices: ParsableCommand {
       subgroup_shuffle = found.subgroupShuffle
       integer_dot_product = found.integerDotProduct
       matrix_m16n8k16 = found.matrixM16N8K16
+      prefetch = found.prefetch
     }
 
     var text: String {
       let names = [
         half_arithmetic ? "half arithmetic" : nil, subgroup_size > 0 ? "sub-groups of \(subgroup_size)" : nil,
         subgroup_shuffle ? "sub-group shuffles" : nil, integer_dot_product ? "integer dot products" : nil,
-        matrix_m16n8k16 ? "16 × 8 × 16 matrix products" : nil,
+        matrix_m16n8k16 ? "16 × 8 × 16 matrix products" : nil, prefetch ? "prefetches" : nil,
       ].compactMap { $0 }
       return ([language] + names).joined(separator: ", ")
     }

@@ -60,6 +60,7 @@ struct Tune: ParsableCommand {
     } else if export == nil || operation != nil {
       changes = try Tuner(backend, seconds: seconds).search(operation)
     }
+    if backend.tuning != before { backend.tuning.store(for: backend.queue.device) }
     if let export { try TuningFile(backend).write(export) }
     let report = Report(device: backend.deviceName, changes: changes, tuning: backend.tuning.lines)
     if output.isJSON { try Output.json(report) } else { try Output.write(report.text) }
