@@ -112,7 +112,9 @@ public enum Sentinel {
       let lines = String(decoding: bytes, as: UTF8.self).split(separator: "\n").map(String.init)
       guard let mark = lines.first.flatMap(ProcessMark.init(line:)), mark.isDead else { continue }
       guard cache.remove(file) else { continue }  // another process counts it
-      let trials = lines.dropFirst().map { $0.split(separator: "\t").map(String.init) }.filter { $0.count == 4 }
+      let trials = lines.dropFirst().map { $0.split(separator: "\t").map(String.init) }.filter {
+        $0.count == 4
+      }
       let building = trials.filter { $0[3] == "building" }
       for trial in building.isEmpty ? trials : building {
         guard let key = Fingerprint(trial[0]) else { continue }
@@ -164,8 +166,10 @@ struct ProcessMark: Equatable {
     gethostname(&name, name.count - 1)
     var space = [CChar](repeating: 0, count: 64)
     readlink("/proc/self/ns/pid", &space, space.count - 1)
-    return [name, space].map { String(decoding: $0.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self) }
-      .joined(separator: " ")
+    return [name, space].map {
+      String(decoding: $0.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+    }
+    .joined(separator: " ")
   }()
 
   private static let ownBoot: String = {

@@ -141,7 +141,7 @@ public struct Verdicts: Sendable {
         guard let trials = known[verdict.subject], !trials.contains(verdict.trial) else { return false }
         return trials.isSubset(of: passed)
       }
-      failed.forEach { verdicts.put($0) }
+      for verdict in failed { verdicts.put(verdict) }
       if isWhole { verdicts.checked = now() }
     }
   }
@@ -152,7 +152,8 @@ public struct Verdicts: Sendable {
       let before = verdicts.all.first { $0.subject == subject && $0.trial == trial }?.count ?? 0
       verdicts.put(
         Verdict(
-          subject: subject, trial: trial, outcome: .crashed, reason: reason, count: min(before + 1, Verdict.proof)
+          subject: subject, trial: trial, outcome: .crashed, reason: reason,
+          count: min(before + 1, Verdict.proof)
         ))
     }
   }
@@ -175,7 +176,8 @@ public struct Verdicts: Sendable {
   /// Replaces everything by what is on disk, where something is.
   private mutating func load() {
     guard let bytes = cache.load(key) else { return }
-    let lines = String(decoding: bytes, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)
+    let lines = String(decoding: bytes, as: UTF8.self).split(
+      separator: "\n", omittingEmptySubsequences: false)
     let read = lines.dropFirst().map { Verdict(line: $0) }
     guard let first = lines.first, !read.contains(nil) else { return }
     checked = Int(first)
@@ -189,7 +191,8 @@ public struct Verdicts: Sendable {
 
 extension Verdict {
   fileprivate var line: String {
-    [subject, trial, outcome.rawValue, "\(time)", "\(count)", reason].map(Verdict.plain).joined(separator: "\t")
+    [subject, trial, outcome.rawValue, "\(time)", "\(count)", reason].map(Verdict.plain).joined(
+      separator: "\t")
   }
 
   fileprivate init?(line: Substring) {

@@ -40,8 +40,10 @@ struct CasesInChildren {
       let given = counts.filter { $0.value >= Self.patience }.keys.sorted()
       let child = try Child(
         [
-          CheckInChild.name, "--number", "\(number)", "--capabilities", "\(capabilities)", "--skip", "\(done)",
-          "--without", counts.keys.sorted().joined(separator: ","), "--given-up", given.joined(separator: ","), "--",
+          CheckInChild.name, "--number", "\(number)", "--capabilities", "\(capabilities)", "--skip",
+          "\(done)",
+          "--without", counts.keys.sorted().joined(separator: ","), "--given-up",
+          given.joined(separator: ","), "--",
         ] + arguments, limit: limit)
       var (name, culprit): (String?, String?) = (nil, nil)
       while let line = child.next() {
@@ -65,7 +67,8 @@ struct CasesInChildren {
       }
       let end = child.end()
       guard let name, let (item, strategy) = runner.find(name) else {
-        throw Failure("\(device) cannot be checked: before the first case\(culprit.map { ", at \($0)," } ?? "") \(end)")
+        throw Failure(
+          "\(device) cannot be checked: before the first case\(culprit.map { ", at \($0)," } ?? "") \(end)")
       }
       let subject = "\(item.operation).\(strategy)"
       let reason = "\(end)" + (culprit.map { $0 == subject ? "" : ", while \($0) was built for it" } ?? "")

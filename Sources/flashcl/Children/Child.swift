@@ -44,7 +44,9 @@ final class Child {
   /// `limit`: seconds until the next line, after which the child is ended.
   init(_ arguments: [String], limit: Double) throws {
     var (input, output): ([Int32], [Int32]) = ([-1, -1], [-1, -1])
-    guard pipe(&input) == 0, pipe(&output) == 0 else { throw Failure("no pipe: \(String(cString: strerror(errno)))") }
+    guard pipe(&input) == 0, pipe(&output) == 0 else {
+      throw Failure("no pipe: \(String(cString: strerror(errno)))")
+    }
     for end in input + output { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
@@ -52,13 +54,22 @@ final class Child {
     posix_spawn_file_actions_adddup2(&actions, input[0], 0)
     posix_spawn_file_actions_adddup2(&actions, output[1], 1)
     posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
+    // It starts with every signal at its default and none blocked, whatever this process does with them.
+    var (attributes, none, all) = (posix_spawnattr_t(), sigset_t(), sigset_t())
+    sigemptyset(&none)
+    sigfillset(&all)
+    posix_spawnattr_init(&attributes)
+    defer { posix_spawnattr_destroy(&attributes) }
+    posix_spawnattr_setsigmask(&attributes, &none)
+    posix_spawnattr_setsigdefault(&attributes, &all)
+    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
     // Swift's own account of a crash takes a second, and nobody would read it.
     let environment = ProcessInfo.processInfo.environment.merging(["SWIFT_BACKTRACE": "enable=no"]) { $1 }
       .map { "\($0)=\($1)" }
     var child: pid_t = 0
     let code = (["flashcl"] + arguments).withCStrings { arguments in
       environment.withCStrings { environment in
-        posix_spawn(&child, "/proc/self/exe", &actions, nil, arguments, environment)
+        posix_spawn(&child, "/proc/self/exe", &actions, &attributes, arguments, environment)
       }
     }
     close(input[0])

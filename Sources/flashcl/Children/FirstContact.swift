@@ -29,7 +29,8 @@ enum FirstContact {
       let child: Child
       do {
         child = try Child(
-          [ProbeInChild.name, "--number", "\(number)", "--without", failed.joined(separator: ",")], limit: limit)
+          [ProbeInChild.name, "--number", "\(number)", "--without", failed.joined(separator: ",")],
+          limit: limit)
       } catch {
         return  // no child can be made here: the device is probed in this process
       }
@@ -51,7 +52,9 @@ enum FirstContact {
       if results[current]?.failure != nil || current == "probe.start" { found = Capabilities.none }
       fail(current, child.hasHung ? .hung : .crashed, end.reason)
     }
-    for subject in wrong.sorted() where results[subject] == nil { fail(subject, .failed, "its results are wrong") }
+    for subject in wrong.sorted() where results[subject] == nil {
+      fail(subject, .failed, "its results are wrong")
+    }
     device.adopt(found ?? .none, store: true)
     var verdicts = device.probeVerdicts
     let trials = Dictionary(uniqueKeysWithValues: results.keys.map { ($0, Set(["probe"])) })

@@ -21,7 +21,8 @@ extension Check {
     // A device that passed once is trusted: the first crash there leaves a sentinel, and then it is not any more.
     let isTrusted = verdicts.checked != nil && verdicts.all.allSatisfy { $0.outcome == .failed }
     var ends: [TrialResult] = []
-    defer { remember(results, ends, in: &verdicts) }  // what was found stands also where the rest cannot be tried
+    // What was found stands also where the rest cannot be tried.
+    defer { remember(results, ends, in: &verdicts) }
     if isTrusted && !isolated {
       backend.avoid([])  // what failed before is tried again
       try inProcess(runner, begin: begin, report: keep)
