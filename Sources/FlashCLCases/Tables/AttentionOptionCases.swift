@@ -87,7 +87,7 @@ extension Case {
 
   // MARK: - Masks
 
-  private static func mask(_ name: String, _ mask: AttentionMask) -> AttentionTerms {
+  static func mask(_ name: String, _ mask: AttentionMask) -> AttentionTerms {
     // A mask without tensors is the same everywhere.
     nonisolated(unsafe) let mask = mask
     return AttentionTerms(name: name) { _, _ in AttentionOptions(mask: mask) }
@@ -124,9 +124,14 @@ extension Case {
     }
   }
 
-  private static let bigBird64 = blocks("big_bird", size: 64) { rows, columns in
-    let map = try? BlockMask.bigBird(size: 64, blocks: columns, random: 3, seed: 7)
-    return (0..<rows).map { row in (0..<columns).filter { map?.counts[row * columns + $0] == 1 } }
+  private static let bigBird64 = bigBird("big_bird", size: 64)
+
+  /// The published pattern for as many queries as keys, with three random blocks a row.
+  static func bigBird(_ name: String, size: Int) -> AttentionTerms {
+    blocks(name, size: size) { rows, columns in
+      let map = try? BlockMask.bigBird(size: size, blocks: columns, random: 3, seed: 7)
+      return (0..<rows).map { row in (0..<columns).filter { map?.counts[row * columns + $0] == 1 } }
+    }
   }
 
   private static let longformer256 = mask(

@@ -1,0 +1,6 @@
+import ArgumentParser
+
+struct BenchClaims: ParsableCommand {
+  static let configuration = CommandConfiguration(commandName: "claims", abstract: "Stub.")
+  func run() throws {}
+}
