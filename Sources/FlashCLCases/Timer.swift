@@ -61,11 +61,12 @@ extension Runner {
       : (backend as? any DeviceTimed)?.deviceSeconds {
         for _ in 0..<deviceCalls { try backend.run(operation, strategy: strategy) }
       }
+    let cost = operation.cost
     let timing = Timing(
       case: result.case, operation: item.operation, strategy: strategy, type: item.type, seconds: median,
       spread: (times[times.count * 9 / 10] - times[times.count / 10]) / median, runs: times.count * calls,
-      deviceSeconds: device.map { $0 / Double(deviceCalls) }, gflops: operation.cost.flops / median * 1e-9,
-      gbytesPerSecond: operation.cost.bytes / median * 1e-9)
+      deviceSeconds: device.map { $0 / Double(deviceCalls) }, gflops: cost.flops / median * 1e-9,
+      gbytesPerSecond: cost.bytes / median * 1e-9)
     return (result, timing)
   }
 

@@ -191,7 +191,7 @@ struct SweepMaker: Sendable {
   }
 
   private static let masks = [
-    "full", "local:K", "atrous:K", "strided:K", "longformer:K", "bigbird:SIZE", "longnet",
+    "full", "local:K", "atrous:K", "strided:K", "longformer:K", "bigbird:SIZE", "blocks:PERCENT", "longnet",
   ]
 
   /// A pattern by its name; nil for `full`.
@@ -213,6 +213,7 @@ struct SweepMaker: Sendable {
         throw SweepError("mask=\(text) over \(shape.keys) keys: \(error)")
       }
       return Case.bigBird(name, size: size)
+    case ("blocks", let percent?) where (1...100).contains(percent): return Case.blocks(name, percent: percent)
     case ("longnet", nil):
       // Each pattern four times as long and a quarter as dense as the one before, as published.
       return Case.mask(

@@ -134,6 +134,19 @@ extension Case {
     }
   }
 
+  /// Of each row of blocks of 64 the one on the diagonal and, of the others, a share that is drawn.
+  static func blocks(_ name: String, percent: Int) -> AttentionTerms {
+    blocks(name, size: 64) { rows, columns in
+      var random = SplitMix64(seed: 11)
+      let others = max(0, columns * percent / 100 - 1)
+      return (0..<rows).map { row in
+        let diagonal = min(row, columns - 1)
+        let drawn = (0..<columns).filter { $0 != diagonal }.shuffled(using: &random).prefix(others)
+        return ([diagonal] + drawn).sorted()
+      }
+    }
+  }
+
   private static let longformer256 = mask(
     "longformer", .local(256).or(.global([0, 1, 2, 3])))
 

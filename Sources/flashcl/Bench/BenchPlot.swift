@@ -104,7 +104,7 @@ struct BenchPlot {
       subtitle: report.device, x: "operations per byte (FLOP / B)", y: "GFLOP/s",
       panels: [Plot.Panel(series: series, guides: guides)],
       notes: [
-        "Full marks: the strategy that a model would run. Dashed: measured ceilings; what stays in a cache may pass the copy."
+        "Full marks: the strategy that a model would run. Dashed: measured ceilings; caches may pass the copy."
       ])
   }
 }

@@ -21,7 +21,8 @@ struct Scale {
     let corners = roofs.map { roof in roof.end / roof.y0 * roof.x0 }
     let lows = points.map { point in point.y * (1 - 0.45 * min(point.spread, 1)) }
     let highs = points.map { point in point.y * (1 + point.spread / 2) }
-    x = Logarithm(xs + corners, margin: 1.18, toNice: false)
+    // Of a roof enough is shown to see its slope.
+    x = Logarithm(xs + corners.map { $0 / 6 }, margin: 1.18, toNice: false)
     y = Logarithm(lows + highs + levels, margin: 1.12, toNice: true)
     xTicks = xs.count <= 9 && corners.isEmpty ? xs : x.ticks
   }

@@ -71,12 +71,13 @@ extension Plot {
 
         """
     }
-    text += legend.svg(28, header, markers: markers)
+    text += legend.svg(
+      28, header, markers: markers, hasLines: panels.contains { $0.series.contains { !$0.isScattered } })
     for (i, note) in notes.enumerated() {
       let y = header + legend.height + 12 + 18 * Double(i)
       text += """
         <text x="28" y="\(n(y))" font-size="11" fill="\(Picture.faint)">\
-        \(Picture.xml(cut(note, (width - 56) / 6.4)))</text>
+        \(Picture.xml(cut(note, (width - 56) / 6.1)))</text>
 
         """
     }
@@ -148,12 +149,13 @@ private struct Legend {
 
   var height: Double { places.isEmpty ? 0 : 20 * Double((places.last?.row ?? 0) + 1) + 4 }
 
-  func svg(_ x: Double, _ y: Double, markers: [String: Marker]) -> String {
+  func svg(_ x: Double, _ y: Double, markers: [String: Marker], hasLines: Bool) -> String {
     places.map { place in
       guard let marker = markers[place.name] else { return "" }
       let (left, middle) = (x + place.x, y + 20 * Double(place.row) + 6)
+      let line = "<path d=\"M\(n(left)) \(n(middle))h30\" stroke=\"\(marker.colour)\" stroke-width=\"2\"\(marker.dashes)/>"
       return """
-        <path d="M\(n(left)) \(n(middle))h30" stroke="\(marker.colour)" stroke-width="2"\(marker.dashes)/>
+        \(hasLines ? line : "")
         \(marker.svg(left + 15, middle, filled: true))\
         <text x="\(n(left + 38))" y="\(n(middle + 4))">\(Picture.xml(place.name))</text>
 
