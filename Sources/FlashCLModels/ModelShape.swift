@@ -108,7 +108,8 @@ final class RandomWeights {
     if entry.shape.count > 1 {
       while exponent > -12 && entry.shape[entry.shape.count - 1] >> (-2 * exponent) > 0 { exponent -= 1 }
     }
-    var random = SplitMix64(seed: entry.name.utf8.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 })
+    var random = SplitMix64(
+      seed: entry.name.utf8.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 })
     for place in stride(from: 0, to: entry.byteCount, by: 8) {
       let word = random.next()
       for byte in place..<min(place + 8, entry.byteCount) {

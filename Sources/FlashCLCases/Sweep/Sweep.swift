@@ -55,7 +55,8 @@ public struct Sweep: Sendable {
       throw SweepError("\(key)=\(text) is no range; write first:last:x2 or first:last:+64 in whole numbers")
     }
     guard kind == "+" ? step > 0 : step > 1 && first > 0 else {
-      throw SweepError("\(key)=\(text) never ends: \(kind == "+" ? "add 1 or more" : "multiply 1 or more by 2 or more")")
+      throw SweepError(
+        "\(key)=\(text) never ends: \(kind == "+" ? "add 1 or more" : "multiply 1 or more by 2 or more")")
     }
     guard first <= last else { throw SweepError("\(key)=\(text) is empty: \(first) is past \(last)") }
     var values: [String] = []

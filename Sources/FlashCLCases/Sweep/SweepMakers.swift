@@ -57,7 +57,8 @@ struct SweepMaker: Sendable {
       let (rows, inputs) = (try p.integer("rows", 512), try p.integer("inputs", 768))
       let outputs = try p.integer("outputs", 3072)
       guard inputs % type.blockLength == 0 else {
-        throw SweepError("inputs=\(inputs) is no multiple of \(type.blockLength), as weights of type \(type) need")
+        throw SweepError(
+          "inputs=\(inputs) is no multiple of \(type.blockLength), as weights of type \(type) need")
       }
       // Up to 16 rows are a step of decoding, whose order of summation does not depend on their number.
       let phase = try p.phase(rows <= 16 ? .decode : .prefill)
@@ -106,7 +107,8 @@ struct SweepMaker: Sendable {
       let vocabulary = try p.integer("vocabulary", 49152)
       let type = try p.type(of: ElementType.weights)
       guard width % type.blockLength == 0 else {
-        throw SweepError("cols=\(width) is no multiple of \(type.blockLength), as tables of type \(type) need")
+        throw SweepError(
+          "cols=\(width) is no multiple of \(type.blockLength), as tables of type \(type) need")
       }
       return (
         .embedding(type, tokens, vocabulary, width, purpose: .bench),
@@ -139,7 +141,9 @@ struct SweepMaker: Sendable {
     if p.values["N"] != nil, p.values["Lq"] != nil || p.values["Lk"] != nil {
       throw SweepError("give N, or Lq and Lk: N is both")
     }
-    if p.values["window"] != nil && p.values["mask"] != nil { throw SweepError("give window or mask, not both") }
+    if p.values["window"] != nil && p.values["mask"] != nil {
+      throw SweepError("give window or mask, not both")
+    }
     let heads = try p.integer("H", 8)
     let keyHeads = try p.integer("Hkv", heads)
     guard heads % keyHeads == 0 else { throw SweepError("H=\(heads) is no multiple of Hkv=\(keyHeads)") }
@@ -162,13 +166,14 @@ struct SweepMaker: Sendable {
       return (item, own + bytes(type, tokens * size, tokens * width))
     }
     guard p.values["causal"] != "0" else {
-      throw SweepError("causal=0 with a cache: queries over a cache are its last tokens, and see what came before")
+      throw SweepError(
+        "causal=0 with a cache: queries over a cache are its last tokens, and see what came before")
     }
     guard cacheType != .q8_0 || size % 32 == 0 && width % 32 == 0 else {
       throw SweepError("cache=q8_0 needs D and Dv of multiples of 32, not \(size) and \(width)")
     }
     guard shape.queries <= shape.keys else {
-      throw SweepError("Lq=\(shape.queries) new tokens are more than the Lk=\(shape.keys) in the cache")
+      throw SweepError("the Lq=\(shape.queries) new tokens are more than the Lk=\(shape.keys) in the cache")
     }
     let item = Case.paged(
       type, cache: cacheType, phase, shape.queries, [Int](repeating: shape.keys, count: shape.batch),
@@ -206,14 +211,17 @@ struct SweepMaker: Sendable {
     case ("strided", let k?) where k >= 1: return Case.mask(name, .strided(k))
     case ("longformer", let k?) where k >= 0: return Case.mask(name, .local(k).or(.global([0, 1, 2, 3])))
     case ("bigbird", let size?) where [16, 32, 64, 128].contains(size):
-      guard shape.queries == shape.keys else { throw SweepError("mask=\(text) needs as many queries as keys") }
+      guard shape.queries == shape.keys else {
+        throw SweepError("mask=\(text) needs as many queries as keys")
+      }
       do {
         _ = try BlockMask.bigBird(size: size, blocks: (shape.keys + size - 1) / size, random: 3, seed: 7)
       } catch {
         throw SweepError("mask=\(text) over \(shape.keys) keys: \(error)")
       }
       return Case.bigBird(name, size: size)
-    case ("blocks", let percent?) where (1...100).contains(percent): return Case.blocks(name, percent: percent)
+    case ("blocks", let percent?) where (1...100).contains(percent):
+      return Case.blocks(name, percent: percent)
     case ("longnet", nil):
       // Each pattern four times as long and a quarter as dense as the one before, as published.
       return Case.mask(

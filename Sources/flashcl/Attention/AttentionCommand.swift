@@ -64,7 +64,7 @@ struct AttentionCommand: ParsableCommand {
     parsing: .unconditional,
     help: ArgumentHelp(
       """
-      Also draw which tiles of queries × keys are skipped, partly and wholly computed for the first sequence, one panel \
+      Also draw, as .svg or .png, which tiles of queries × keys are skipped, partly and wholly computed for the first sequence, one panel \
       for each of the first 8 heads where they differ. --score-mod is asked at scores of 0.
       """, valueName: "mask.svg"))
   var draw: String?

@@ -93,7 +93,8 @@ struct BenchRun: ParsableCommand {
       if let plot { try Picture.write(report.plot.svg, to: plot) }
       return
     }
-    let bench = OperationBench(backend: backend, chosenOnly: chosen, patience: patience, isQuiet: format != .text)
+    let bench = OperationBench(
+      backend: backend, chosenOnly: chosen, patience: patience, isQuiet: format != .text)
     let report = try bench.run(operation, sweep)
     try write(report, csv: report.csv, backend)
     if let plot, let sweep {
@@ -125,6 +126,7 @@ struct BenchRun: ParsableCommand {
 enum SweepHelp {
   static var keys: String {
     "Keys: "
-      + Sweep.operations.map { "\($0.name): \($0.keys.joined(separator: ", "))" }.joined(separator: "; ") + "."
+      + Sweep.operations.map { "\($0.name): \($0.keys.joined(separator: ", "))" }.joined(separator: "; ")
+      + "."
   }
 }

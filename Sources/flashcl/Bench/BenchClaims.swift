@@ -69,7 +69,8 @@ struct BenchClaims: ParsableCommand {
     func number(_ verdict: Finding.Verdict) -> Int { entries.count { $0.finding.verdict == verdict } }
     if name == nil {
       try Output.line(
-        "\nof \(entries.count) claims \(number(.holds)) hold, \(number(.partly)) in part, \(number(.fails)) do not")
+        "\nof \(entries.count) claims \(number(.holds)) hold, \(number(.partly)) in part, \(number(.fails)) do not"
+      )
     }
     for claim in unmeasured { try Output.line("not measured: \(claim.claim): \(claim.reason)") }
   }

@@ -45,6 +45,15 @@ struct BenchResults {
   struct Row {
     /// Operation, strategy and parameters in one line: what makes two rows the same.
     let name: String
+
+    /// The name without parameters of no interest, for people.
+    static func brief(_ name: String) -> String {
+      let isDull = BenchReport.dullValues
+      return name.split(separator: " ").filter { word in
+        !isDull.contains { word.hasSuffix("=\($0)") }
+      }.joined(separator: " ")
+    }
+
     let seconds: Double
     let spread: Double
   }
@@ -86,7 +95,8 @@ struct BenchResults {
     }
     let batch = row["batch"]?.int ?? 1
     let cache = row["cache_type"]?.string ?? "f32"
-    let shape = " \(model)" + (batch == 1 ? "" : " batch=\(batch)") + (cache == "f32" ? "" : " cache=\(cache)")
+    let shape =
+      " \(model)" + (batch == 1 ? "" : " batch=\(batch)") + (cache == "f32" ? "" : " cache=\(cache)")
     var rows = [
       Row(
         name: "prefill\(shape) prompt=\(tokens)", seconds: prefill, spread: spread(row["prefill_spread"]))
@@ -167,13 +177,14 @@ struct Comparison: Encodable {
       let rows = shown.map { entry in
         [
           short(entry.old_s * 1e6), short(entry.new_s * 1e6), fixed(entry.ratio, 2),
-          entry.verdict == .same ? "" : entry.verdict.rawValue, escaped(entry.row),
+          entry.verdict == .same ? "" : entry.verdict.rawValue, escaped(BenchResults.Row.brief(entry.row)),
         ]
       }
       text += table([["old µs", "new µs", "ratio", "", "row"]] + rows, right: [0, 1, 2])
     }
     for (name, rows) in [("old", only_old), ("new", only_new)] where !rows.isEmpty {
-      text += "only in the \(name) file:\n" + rows.map { "  \(escaped($0))\n" }.joined()
+      text +=
+        "only in the \(name) file:\n" + rows.map { "  \(escaped(BenchResults.Row.brief($0)))\n" }.joined()
     }
     let faster = results.count { $0.verdict == .faster }
     return text

@@ -97,6 +97,9 @@ struct BenchReport: Encodable {
 // MARK: - Text
 
 extension BenchReport {
+  /// Values of parameters that say nothing, left out of tables for people.
+  static let dullValues: Set<String> = ["false", "none", "default", "all", "normal", "dense"]
+
   static func text(_ ceilings: Ceilings) -> String {
     "ceilings: copy \(fixed(ceilings.copyGBs, 1)) GB/s, multiply-add \(fixed(ceilings.gflops, 0)) GFLOP/s, "
       + (ceilings.matrixGFLOPS.map {
@@ -119,7 +122,7 @@ extension BenchReport.Entry {
       short(median_s * 1e6), device_s.map { short($0 * 1e6) } ?? "-", fixed(spread * 100, 0), short(gflops),
       short(gbytes_per_s), fraction_of_ceiling.map { fixed($0 * 100, 0) } ?? "-",
     ]
-    let isDull = Set(["false", "none", "default", "all", "normal", "dense"])
+    let isDull = BenchReport.dullValues
     let shape = parameters.filter { !isDull.contains($0.value.text) }.sorted { $0.key < $1.key }
       .map { "\($0.key)=\($0.value.text)" }.joined(separator: " ")
     return BenchReport.line("\(operation) \(strategy)\(chosen ? " *" : "")", numbers, shape)

@@ -180,7 +180,8 @@ struct ModelBench: Encodable {
     return Entry(length, batch, nil, times: times, decoded: [])
   }
 
-  private static func decode(_ decoder: any Decoder, _ length: Int, _ tokens: Int, _ cache: ElementType) throws
+  private static func decode(_ decoder: any Decoder, _ length: Int, _ tokens: Int, _ cache: ElementType)
+    throws
     -> Entry
   {
     let (clock, backend) = (ContinuousClock(), decoder.backend)

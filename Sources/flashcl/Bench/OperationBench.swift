@@ -81,7 +81,8 @@ struct OperationBench {
     let name = point.item.name()
     guard physical <= 0 || host <= physical else {
       throw Failure(
-        "\(name) needs about \(size(host)) of this machine's memory for its check, which has \(size(physical))")
+        "\(name) needs about \(size(host)) of this machine's memory for its check, which has \(size(physical))"
+      )
     }
     guard let device = (backend as? OpenCLBackend)?.queue.device else { return }
     guard point.bytes <= device.globalMemory else {

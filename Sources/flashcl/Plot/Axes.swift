@@ -124,7 +124,8 @@ struct PanelDrawing {
     }
     text += label(plot.x, (left + right) / 2, bottom + 33, "middle")
     let (place, middle) = (left - 52, (top + bottom) / 2)
-    return text + label(plot.y, place, middle, "middle", " transform=\"rotate(-90 \(n(place)) \(n(middle)))\"")
+    return text
+      + label(plot.y, place, middle, "middle", " transform=\"rotate(-90 \(n(place)) \(n(middle)))\"")
   }
 
   /// Labels have a halo of the ground's colour, so that lines behind them do not make them unreadable.
@@ -133,33 +134,86 @@ struct PanelDrawing {
 
   private var guides: String {
     var text = ""
-    let levels = panel.guides.filter { $0.exponent == 0 }.sorted { $0.y0 > $1.y0 }
-    let isSloped = panel.guides.contains { $0.exponent != 0 }
-    for (i, guide) in levels.enumerated() where guide.y0 > 0 {
+    var taken = obstacles
+    for guide in panel.guides.filter({ $0.exponent == 0 && $0.y0 > 0 }) {
       let y = frame.py(guide.y0)
       text += dashed("M\(n(frame.x)) \(n(y))h\(n(frame.width))")
-      // Two ceilings that lie close: the lower one is named below its line.
-      let isBelow = i > 0 && y - frame.py(levels[i - 1].y0) < 15
-      let (x, anchor) = isSloped ? (frame.x + frame.width - 6, "end") : (frame.x + 6, "start")
-      text += label(guide.name, x, y + (isBelow ? 14 : -5), anchor, Self.halo)
+      let place = freePlace(for: guide.name, y, taken)
+      // No other name goes where this one is.
+      for step in 0...20 {
+        let x = place.x + place.width * Double(step) / 20
+        taken += [(x, place.y - 4), (x, place.y - 4), (x, place.y - 4)]
+      }
+      text += label(guide.name, place.x, place.y, "start", Self.halo)
     }
     for guide in panel.guides where guide.exponent != 0 && guide.y0 > 0 { text += slope(guide) }
     return text
+  }
+
+  /// Above or below a level, from left to right: where a name covers the fewest obstacles.
+  private func freePlace(
+    for name: String, _ level: Double, _ obstacles: [(x: Double, y: Double)]
+  ) -> (x: Double, y: Double, width: Double) {
+    let width = 6.6 * Double(name.count)
+    let room = max(0, frame.width - width - 12)
+    var best: (x: Double, y: Double, covered: Int)?
+    for y in [level - 5, level + 14] where y > frame.y + 10 && y < frame.y + frame.height - 3 {
+      for step in 0...8 {
+        let x = frame.x + 6 + room * Double(step) / 8
+        let covered = obstacles.count {
+          $0.x > x - 6 && $0.x < x + width + 6 && $0.y > y - 15 && $0.y < y + 7
+        }
+        if covered < best?.covered ?? Int.max { best = (x, y, covered) }
+      }
+    }
+    return (best?.x ?? frame.x + 6, best?.y ?? level - 5, width)
+  }
+
+  /// Points in pixels along all lines, marks and guides.
+  private var obstacles: [(x: Double, y: Double)] {
+    var found: [(x: Double, y: Double)] = []
+    func add(_ a: (Double, Double), _ b: (Double, Double)) {
+      for step in 0...40 {
+        let t = Double(step) / 40
+        found.append((a.0 + t * (b.0 - a.0), a.1 + t * (b.1 - a.1)))
+      }
+    }
+    for series in panel.series {
+      let places = series.points.filter { $0.x > 0 && $0.y > 0 }.sorted { $0.x < $1.x }
+        .map { (frame.px($0.x), frame.py($0.y)) }
+      // A mark hides more than a piece of a line.
+      for place in places { found += [place, place, place] }
+      if !series.isScattered { for (a, b) in zip(places, places.dropFirst()) { add(a, b) } }
+    }
+    for guide in panel.guides where guide.y0 > 0 {
+      if guide.exponent == 0 {
+        let y = frame.py(guide.y0)
+        add((frame.x, y), (frame.x + frame.width, y))
+      } else if let (a, b) = ends(guide) {
+        add(a, b)
+      }
+    }
+    return found
   }
 
   private func dashed(_ path: String) -> String {
     "<path d=\"\(path)\" fill=\"none\" stroke=\"\(Picture.faint)\" stroke-width=\"1.2\" stroke-dasharray=\"5 4\"/>\n"
   }
 
-  /// The part of a guide within the frame; its name stands along it.
-  private func slope(_ guide: Plot.Guide) -> String {
+  /// The part of a sloping guide within the frame, in pixels.
+  private func ends(_ guide: Plot.Guide) -> ((Double, Double), (Double, Double))? {
     func y(_ x: Double) -> Double { guide.y0 * pow(x / guide.x0, guide.exponent) }
     func x(_ y: Double) -> Double { guide.x0 * pow(y / guide.y0, 1 / guide.exponent) }
     let (low, high) = (frame.scale.y.low, min(frame.scale.y.high, guide.end))
-    let ends = [x(low), x(high)].sorted()
-    let (first, last) = (max(frame.scale.x.low, ends[0]), min(frame.scale.x.high, ends[1]))
-    guard first < last else { return "" }
-    let (a, b) = ((frame.px(first), frame.py(y(first))), (frame.px(last), frame.py(y(last))))
+    let reach = [x(low), x(high)].sorted()
+    let (first, last) = (max(frame.scale.x.low, reach[0]), min(frame.scale.x.high, reach[1]))
+    guard first < last else { return nil }
+    return ((frame.px(first), frame.py(y(first))), (frame.px(last), frame.py(y(last))))
+  }
+
+  /// A sloping guide; its name stands along it.
+  private func slope(_ guide: Plot.Guide) -> String {
+    guard let (a, b) = ends(guide) else { return "" }
     let angle = atan2(b.1 - a.1, b.0 - a.0) * 180 / .pi
     let place = (a.0 + 0.5 * (b.0 - a.0), a.1 + 0.5 * (b.1 - a.1))
     return dashed("M\(n(a.0)) \(n(a.1))L\(n(b.0)) \(n(b.1))")

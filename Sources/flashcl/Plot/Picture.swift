@@ -52,7 +52,8 @@ enum Picture {
     }
     guard !isPNG(path) || converter != nil else {
       throw Failure(
-        "\(path): a PNG is made by rsvg-convert, which is not installed (apt install librsvg2-bin); name it .svg")
+        "\(path): a PNG is made by rsvg-convert, which is not installed (apt install librsvg2-bin); name it .svg"
+      )
     }
   }
 
@@ -87,7 +88,9 @@ enum Picture {
     defer { for word in words { free(word) } }
     var child: pid_t = 0
     let code = posix_spawn(&child, program, nil, nil, words, environ)
-    guard code == 0 else { throw Failure("\(program): cannot be started: \(String(cString: strerror(code)))") }
+    guard code == 0 else {
+      throw Failure("\(program): cannot be started: \(String(cString: strerror(code)))")
+    }
     var status: Int32 = 0
     while waitpid(child, &status, 0) < 0 && errno == EINTR {}
     return status & 0x7f == 0 ? status >> 8 & 0xff : -1

@@ -125,10 +125,13 @@ struct Marker {
     case 1:
       return
         "<rect x=\"\(n(x - r + 0.4))\" y=\"\(n(y - r + 0.4))\" width=\"\(n(2 * r - 0.8))\" height=\"\(n(2 * r - 0.8))\" \(style)/>\n"
-    case 2: return "<path d=\"M\(n(x)) \(n(y - r - 0.8))l\(n(r + 0.8)) \(n(2 * r))h\(n(-2 * r - 1.6))z\" \(style)/>\n"
+    case 2:
+      return
+        "<path d=\"M\(n(x)) \(n(y - r - 0.8))l\(n(r + 0.8)) \(n(2 * r))h\(n(-2 * r - 1.6))z\" \(style)/>\n"
     default:
       let d = r + 0.8
-      return "<path d=\"M\(n(x)) \(n(y - d))l\(n(d)) \(n(d))l\(n(-d)) \(n(d))l\(n(-d)) \(n(-d))z\" \(style)/>\n"
+      return
+        "<path d=\"M\(n(x)) \(n(y - d))l\(n(d)) \(n(d))l\(n(-d)) \(n(d))l\(n(-d)) \(n(-d))z\" \(style)/>\n"
     }
   }
 }
@@ -153,7 +156,8 @@ private struct Legend {
     places.map { place in
       guard let marker = markers[place.name] else { return "" }
       let (left, middle) = (x + place.x, y + 20 * Double(place.row) + 6)
-      let line = "<path d=\"M\(n(left)) \(n(middle))h30\" stroke=\"\(marker.colour)\" stroke-width=\"2\"\(marker.dashes)/>"
+      let line =
+        "<path d=\"M\(n(left)) \(n(middle))h30\" stroke=\"\(marker.colour)\" stroke-width=\"2\"\(marker.dashes)/>"
       return """
         \(hasLines ? line : "")
         \(marker.svg(left + 15, middle, filled: true))\

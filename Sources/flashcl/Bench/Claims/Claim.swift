@@ -22,7 +22,10 @@ struct Claim: Sendable {
 
   /// Claims about architectures that are not built, and about trained weights.
   static let unmeasured: [(name: String, reason: String)] = [
-    ("rnn", "a transformer computes in parallel what a recurrent network computes in steps: no recurrent layer is built"),
+    (
+      "rnn",
+      "a transformer computes in parallel what a recurrent network computes in steps: no recurrent layer is built"
+    ),
     ("retnet", "RetNet's memory, throughput and latency: not built"),
     ("yoco", "YOCO's memory and prefill at 512K tokens: not built"),
     ("rwkv", "RWKV's constant state: not built"),
@@ -77,7 +80,9 @@ struct Finding: Encodable {
     try container.encode(figures, forKey: .figures)
     try container.encode(plot.x, forKey: .x)
     try container.encode(plot.y, forKey: .y)
-    let lines = plot.panels.flatMap(\.series).map { Line(name: $0.name, points: $0.points.map { [$0.x, $0.y] }) }
+    let lines = plot.panels.flatMap(\.series).map {
+      Line(name: $0.name, points: $0.points.map { [$0.x, $0.y] })
+    }
     try container.encode(lines, forKey: .lines)
   }
 }

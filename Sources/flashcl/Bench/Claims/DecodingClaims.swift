@@ -5,8 +5,10 @@ import FlashCLModels
 
 extension Claim {
   static let decodingClaims = [
-    Claim(name: "kv_cache", statement: "A key-value cache saves computing all earlier tokens again for each new one.")
-    { bench in
+    Claim(
+      name: "kv_cache",
+      statement: "A key-value cache saves computing all earlier tokens again for each new one."
+    ) { bench in
       let decoder = try decoder(bench)
       let backend = bench.backend
       func argmax(_ logits: Tensor) throws -> Int32 { try backend.integers(backend.argmax(logits))[0] }
@@ -52,12 +54,15 @@ extension Claim {
           title: "Decoding with and without a cache, SmolLM2-135M's shape", subtitle: backend.deviceName,
           x: "tokens before", y: "tokens/s",
           panels: [
-            .init(series: [.init(name: "with a cache", points: with), .init(name: "without", points: without)])
+            .init(series: [
+              .init(name: "with a cache", points: with), .init(name: "without", points: without),
+            ])
           ]))
     },
     Claim(
       name: "cache_bytes",
-      statement: "A 13B model's cache takes 1,677,721,600 bytes: 2 · 40 layers · 5120 · 2048 tokens · 2 bytes."
+      statement:
+        "A 13B model's cache takes 1,677,721,600 bytes: 2 · 40 layers · 5120 · 2048 tokens · 2 bytes."
     ) { bench in
       let (layers, heads, size) = (40, 40, 128)
       // One layer is made at each length, the other thirty-nine are alike.
@@ -88,10 +93,12 @@ extension Claim {
     },
     Claim(
       name: "paging",
-      statement: "Reserving the longest length for every sequence wastes 60 to 80 % of a cache; pages waste next to nothing.",
+      statement:
+        "Reserving the longest length for every sequence wastes 60 to 80 % of a cache; pages waste next to nothing.",
       measure: paging),
     heads(
-      "multi_query", "Multi-query attention decodes much faster than multi-head attention, and encodes hardly faster.",
+      "multi_query",
+      "Multi-query attention decodes much faster than multi-head attention, and encodes hardly faster.",
       keyHeads: 1),
     heads(
       "grouped_query", "Grouped-query attention with 8 key heads is nearly as fast as multi-query attention.",
@@ -118,8 +125,9 @@ extension Claim {
     let used = lengths.reduce(0, +)
     func waste(_ reserved: Int) -> Double { 100 * (1 - Double(used) / Double(reserved)) }
     let whole = waste(lengths.count * longest)
-    let points = [16, 32, 64, 128, 256].map { page in
-      Plot.Point(x: Double(page), y: waste(lengths.reduce(0) { $0 + ($1 + page - 1) / page * page }))
+    let points = [16, 32, 64, 128, 256].map { page -> Plot.Point in
+      let pages = lengths.reduce(0) { $0 + ($1 + page - 1) / page }
+      return Plot.Point(x: Double(page), y: waste(pages * page))
     }
     // What pages cost: decoding over a cache in pages beside the same keys in one piece.
     let shape = "Lq=1,Lk=4096,H=8"

@@ -4,7 +4,10 @@ import FlashCL
 
 extension Claim {
   static let layerClaims = [
-    Claim(name: "fusion", statement: "Fusing the steps of a layer, as FasterTransformer does, makes it 2.5 times as fast.") {
+    Claim(
+      name: "fusion",
+      statement: "Fusing the steps of a layer, as FasterTransformer does, makes it 2.5 times as fast."
+    ) {
       bench in
       let (backend, width, inner) = (bench.backend, 768, 3072)
       let up = try bench.weight(inner, width, seed: 1)
@@ -44,11 +47,16 @@ extension Claim {
           fast with one row and \(fixed(gains[3], 2)) times with 512 as one with a kernel for each step.\
           \(best > 2 ? "" : " The 2.5 were measured against a framework with many more steps.")
           """,
-        figures: zip(fused, gains).map { .init(name: "apart over fused, \(Int($0.x)) rows", value: $1, unit: "") },
+        figures: zip(fused, gains).map {
+          .init(name: "apart over fused, \(Int($0.x)) rows", value: $1, unit: "")
+        },
         plot: Plot(
-          title: "A feed-forward layer, 768 to 3072 and back", subtitle: backend.deviceName, x: "rows", y: "ms",
+          title: "A feed-forward layer, 768 to 3072 and back", subtitle: backend.deviceName, x: "rows",
+          y: "ms",
           panels: [
-            .init(series: [.init(name: "fused", points: fused), .init(name: "a kernel a step", points: plain)])
+            .init(series: [
+              .init(name: "fused", points: fused), .init(name: "a kernel a step", points: plain),
+            ])
           ]))
     },
     Claim(name: "rope", statement: "Rotary positions lower the speed.", measure: rope),

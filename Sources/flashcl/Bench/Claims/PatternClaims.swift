@@ -2,7 +2,8 @@
 
 extension Claim {
   static let patternClaims = [
-    Claim(name: "local", statement: "Local attention over k neighbours on either side costs O((2k + 1) · n).") {
+    Claim(name: "local", statement: "Local attention over k neighbours on either side costs O((2k + 1) · n).")
+    {
       bench in
       let k = 64
       let entries = try bench.sweep("attention", "N=512:8192:x2,H=2,mask=full|local:\(k)")
@@ -90,7 +91,8 @@ extension Claim {
       "longformer:128"),
     linear("longnet", "LongNet's dilated segments cost time linear in the length.", "longnet"),
     Claim(
-      name: "block_sparse", statement: "The time of block-sparse attention follows the share of blocks that is kept.",
+      name: "block_sparse",
+      statement: "The time of block-sparse attention follows the share of blocks that is kept.",
     ) { bench in
       let shares = [100, 50, 25, 12, 6]
       let text = shares.map { "blocks:\($0)" }.joined(separator: "|")

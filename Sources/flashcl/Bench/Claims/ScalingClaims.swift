@@ -5,7 +5,8 @@ import FlashCL
 extension Claim {
   static let scalingClaims = [
     Claim(
-      name: "quadratic", statement: "Self-attention costs O(n² · d): twice the length takes four times as long."
+      name: "quadratic",
+      statement: "Self-attention costs O(n² · d): twice the length takes four times as long."
     ) { bench in
       let points = try bench.sweep("attention", "N=256:4096:x2,H=4").milliseconds(over: "N")
       let exponent = points.exponent()
@@ -35,7 +36,8 @@ extension Claim {
       measure: flash),
     Claim(
       name: "heads",
-      statement: "Several heads of reduced size cost as much as one head; heads of full width cost R times as much."
+      statement:
+        "Several heads of reduced size cost as much as one head; heads of full width cost R times as much."
     ) { bench in
       let counts = [1, 2, 4, 8]
       func points(_ size: (Int) -> Int) throws -> [Plot.Point] {
@@ -76,7 +78,9 @@ extension Claim {
       ([], [], [], [])
     for n in [256, 512, 1024, 2048, 4096] {
       let scale = 1 / Float(size).squareRoot()
-      let (keys, values) = (bench.numbers(heads * n * size, seed: 2), bench.numbers(heads * n * size, seed: 3))
+      let (keys, values) = (
+        bench.numbers(heads * n * size, seed: 2), bench.numbers(heads * n * size, seed: 3)
+      )
       let q = try bench.random([1, heads, n, size], seed: 1)
       let (k, v) = (
         try backend.tensor(keys, [1, heads, n, size]), try backend.tensor(values, [1, heads, n, size])
@@ -129,7 +133,8 @@ extension Claim {
         .init(name: "memory with scores, 4096 tokens", value: last.y * 1e6, unit: "B"),
       ],
       plot: Plot(
-        title: "Fused attention, and with scores in memory", subtitle: bench.backend.deviceName, x: "tokens n",
+        title: "Fused attention, and with scores in memory", subtitle: bench.backend.deviceName,
+        x: "tokens n",
         y: "ms, MB",
         panels: [
           .init(
