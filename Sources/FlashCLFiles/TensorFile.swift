@@ -14,6 +14,19 @@ public struct TensorEntry: Sendable, Equatable {
   public let byteCount: Int
   /// The product of the shape; 1 for a scalar.
   public let elementCount: Int
+
+  package init(
+    name: String, shape: [Int], type: ElementType?, typeName: String, offset: Int, byteCount: Int,
+    elementCount: Int
+  ) {
+    self.name = name
+    self.shape = shape
+    self.type = type
+    self.typeName = typeName
+    self.offset = offset
+    self.byteCount = byteCount
+    self.elementCount = elementCount
+  }
 }
 
 /// A weight file of any format: named tensors over mapped bytes.

@@ -8,28 +8,38 @@ import FlashCLFiles
 public final class Checkpoint {
   public enum Format: Sendable { case huggingFace, gguf }
 
-  public let source: ModelSource
+  public let path: String
   public let format: Format
   /// The architecture's name in the file: `LlamaForCausalLM`, or `llama` in GGUF.
   public let architecture: String
   /// Called with the share of the layers that is loaded.
   public var progress: ((Double) -> Void)?
   private let backend: any Backend
-  private let file: any TensorFile
+  private let settings: Settings
+  private let tensors: Tensors
+
+  private enum Settings {
+    case gguf(GGUF)
+    case config(JSON)
+  }
+
+  private enum Tensors {
+    case file(any TensorFile)
+    case random(RandomWeights)
+  }
 
   public init(_ source: ModelSource, on backend: any Backend) throws {
-    self.source = source
     self.backend = backend
-    file = source.tensors
+    tensors = .file(source.tensors)
     switch source {
     case .gguf(let gguf):
-      format = .gguf
+      (format, path, settings) = (.gguf, gguf.path, .gguf(gguf))
       guard let name = gguf["general.architecture"]?.string else {
         throw ModelError("\(gguf.path): the metadata has no general.architecture")
       }
       architecture = name
     case .folder(let folder):
-      format = .huggingFace
+      (format, path, settings) = (.huggingFace, folder.path, .config(folder.config))
       guard let name = folder.config["architectures"]?[0]?.string else {
         throw ModelError("\(folder.path)/config.json: there is no architectures[0]")
       }
@@ -37,11 +47,12 @@ public final class Checkpoint {
     }
   }
 
-  public var path: String {
-    switch source {
-    case .gguf(let gguf): gguf.path
-    case .folder(let folder): folder.path
-    }
+  /// A model of random weights.
+  init(_ shape: ModelShape, on backend: any Backend) {
+    self.backend = backend
+    (format, path, settings) = (.huggingFace, shape.description, .config(shape.config))
+    architecture = shape.config["architectures"]?[0]?.string ?? ""
+    tensors = .random(RandomWeights(shape))
   }
 
   func error(_ problem: String) -> ModelError { ModelError("\(path): \(problem)") }
@@ -52,12 +63,12 @@ public final class Checkpoint {
 extension Checkpoint {
   /// A setting by its name in config.json, or in GGUF's metadata under the architecture's prefix.
   private func setting(_ name: String, gguf: String?) -> (name: String, value: Double?, isThere: Bool) {
-    switch source {
+    switch settings {
     case .gguf(let file):
       let key = "\(architecture).\(gguf ?? name)"
       return (key, file[key]?.double, file[key] != nil)
-    case .folder(let folder):
-      let value = folder.config[name]
+    case .config(let config):
+      let value = config[name]
       return (name, value?.double, value.map { !$0.isNull } ?? false)
     }
   }
@@ -85,7 +96,7 @@ extension Checkpoint {
 
   /// Refuses a folder whose setting has another value than these; absent and null are accepted.
   func require(_ name: String, _ values: [String]) throws {
-    guard case .folder(let folder) = source, let value = folder.config[name], !value.isNull else { return }
+    guard case .config(let config) = settings, let value = config[name], !value.isNull else { return }
     guard let text = value.string, values.contains(text) else {
       throw error(
         "\(name) \(value.string ?? "of another kind") is not supported; known: \(values.joined(separator: ", "))"
@@ -95,13 +106,13 @@ extension Checkpoint {
 
   /// The activation that config.json names; `gguf` where the format has no setting for it.
   func activation(_ name: String, gguf: Activation = .gelu) throws -> Activation {
-    guard case .folder(let folder) = source else { return gguf }
+    guard case .config(let config) = settings else { return gguf }
     let known: [(String, Activation)] = [
       ("gelu", .gelu), ("gelu_new", .geluTanh), ("gelu_pytorch_tanh", .geluTanh), ("relu", .relu),
       ("silu", .silu),
       ("swish", .silu),
     ]
-    let text = folder.config[name]?.string ?? ""
+    let text = config[name]?.string ?? ""
     guard let match = known.first(where: { $0.0 == text }) else {
       throw error("\(name) '\(text)' is not supported; known: \(known.map(\.0).joined(separator: ", "))")
     }
@@ -110,14 +121,14 @@ extension Checkpoint {
 
   /// Refuses rope scaling by name: until it is there, a scaled model would be wrong in silence.
   public func refuseRopeScaling() throws {
-    switch source {
+    switch settings {
     case .gguf(let file):
       if let type = file["\(architecture).rope.scaling.type"]?.string, type != "none" {
         throw error("rope scaling '\(type)' is not supported yet")
       }
       if has("rope_freqs.weight") { throw error("rope scaling by rope_freqs.weight is not supported yet") }
-    case .folder(let folder):
-      guard let scaling = folder.config["rope_scaling"], !scaling.isNull else { return }
+    case .config(let config):
+      guard let scaling = config["rope_scaling"], !scaling.isNull else { return }
       let type = scaling["rope_type"]?.string ?? scaling["type"]?.string ?? "?"
       if type != "default" { throw error("rope scaling '\(type)' is not supported yet") }
     }
@@ -127,20 +138,51 @@ extension Checkpoint {
 // MARK: - Tensors
 
 extension Checkpoint {
-  func has(_ name: String) -> Bool { file.entry(named: name) != nil }
+  /// True where a file has the tensor; a model of random weights has none beyond those that it must have.
+  func has(_ name: String) -> Bool {
+    if case .file(let file) = tensors { return file.entry(named: name) != nil }
+    return false
+  }
 
   private func name(_ hf: String, _ gguf: String?) -> String { format == .gguf ? gguf ?? hf : hf }
 
-  private func entry(_ name: String) throws -> TensorEntry {
-    guard let entry = file.entry(named: name) else { throw error("the tensor \(name) is missing") }
+  /// The tensor of that name, which must have this shape.
+  private func entry(_ name: String, _ shape: [Int]) throws -> TensorEntry {
+    let entry: TensorEntry?
+    switch tensors {
+    case .file(let file): entry = file.entry(named: name)
+    case .random(let weights): entry = weights.entry(name, shape)
+    }
+    guard let entry else { throw error("the tensor \(name) is missing") }
+    guard entry.shape == shape else {
+      throw error("the tensor \(name) is \(entry.shape), expected \(shape)")
+    }
     return entry
+  }
+
+  private func bytes(of entry: TensorEntry) throws -> UnsafeRawBufferPointer {
+    switch tensors {
+    case .file(let file): try file.bytes(of: entry)
+    case .random(let weights): weights.bytes(of: entry)
+    }
+  }
+
+  private func release(_ entry: TensorEntry) {
+    switch tensors {
+    case .file(let file): file.release(entry)
+    case .random(let weights): weights.release(entry)
+    }
   }
 
   /// Rows of a table with this many columns: how a vocabulary's size is found.
   func rows(_ hf: String, gguf: String? = nil, columns: Int) throws -> Int {
-    let entry = try entry(name(hf, gguf))
+    guard case .file(let file) = tensors else {
+      return try size(hf.contains("token_type") ? "type_vocab_size" : "vocab_size")
+    }
+    let name = name(hf, gguf)
+    guard let entry = file.entry(named: name) else { throw error("the tensor \(name) is missing") }
     guard entry.shape.count == 2, entry.shape[1] == columns, entry.shape[0] > 0 else {
-      throw error("the tensor \(entry.name) is \(entry.shape), expected [rows, \(columns)]")
+      throw error("the tensor \(name) is \(entry.shape), expected [rows, \(columns)]")
     }
     return entry.shape[0]
   }
@@ -151,11 +193,8 @@ extension Checkpoint {
   }
 
   private func floats(_ name: String, _ count: Int) throws -> [Float] {
-    let entry = try entry(name)
-    guard entry.shape == [count] else {
-      throw error("the tensor \(name) is \(entry.shape), expected [\(count)]")
-    }
-    let bytes = try file.bytes(of: entry)
+    let entry = try entry(name, [count])
+    let bytes = try bytes(of: entry)
     let values: [Float]
     switch entry.type {
     case .f32: values = (0..<count).map { bytes.loadUnaligned(fromByteOffset: 4 * $0, as: Float.self) }
@@ -205,12 +244,9 @@ extension Checkpoint {
   {
     var entries: [TensorEntry] = []
     let sources = try parts.map { part in
-      let entry = try entry(part.name)
       let expected = order == .outputsByInputs ? [part.outputs, inputs] : [inputs, part.outputs]
-      guard entry.shape == expected else {
-        throw error("the tensor \(part.name) is \(entry.shape), expected \(expected)")
-      }
-      let bytes = try file.bytes(of: entry)
+      let entry = try entry(part.name, expected)
+      let bytes = try bytes(of: entry)
       guard let type = entry.type, type != .i32, order == .outputsByInputs || !type.isQuantised else {
         throw error("the weight \(part.name) cannot be of type \(entry.typeName)")
       }
@@ -220,7 +256,7 @@ extension Checkpoint {
         name: part.name, outputs: part.outputs, inputs: inputs, type: type, order: order, bytes: bytes)
     }
     let weight = try backend.prepare(sources)
-    for entry in entries { file.release(entry) }
+    for entry in entries { release(entry) }
     return weight
   }
 

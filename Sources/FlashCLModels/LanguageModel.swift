@@ -29,7 +29,19 @@ public enum Architectures {
     throws
     -> Model
   {
-    let checkpoint = try Checkpoint(source, on: backend)
+    try load(Checkpoint(source, on: backend), on: backend, progress)
+  }
+
+  /// A model of random weights in a real one's shape, without a file; `ModelShape.names` lists what there is.
+  public static func random(
+    _ shape: ModelShape, on backend: any Backend, progress: ((Double) -> Void)? = nil
+  ) throws -> Model {
+    try load(Checkpoint(shape, on: backend), on: backend, progress)
+  }
+
+  private static func load(
+    _ checkpoint: Checkpoint, on backend: any Backend, _ progress: ((Double) -> Void)?
+  ) throws -> Model {
     checkpoint.progress = progress
     guard let entry = entries.first(where: { $0.names.contains(checkpoint.architecture) }) else {
       throw checkpoint.error(

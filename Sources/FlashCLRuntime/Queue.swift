@@ -87,6 +87,12 @@ public final class Queue {
   public var peakBytes: Int { pool.peak }
   public func resetPeak() { pool.resetPeak() }
 
+  /// Lets go of the memory that is held free for the next buffers, once all work is done.
+  public func trim() {
+    _ = cl.clFinish(raw)  // released buffers live on until their kernels have passed
+    pool.empty()
+  }
+
   /// A buffer of at least `bytes` bytes with arbitrary contents.
   ///
   /// Throws when one buffer may not be that large on this device, and, after the pool was emptied, when memory is full.
@@ -99,7 +105,7 @@ public final class Queue {
     let size = BufferPool.SizeClass(bytes, limit: pool.largest)
     var (buffer, code) = pool.take(size)
     if [CL_MEM_OBJECT_ALLOCATION_FAILURE, CL_OUT_OF_RESOURCES, CL_OUT_OF_HOST_MEMORY].contains(code) {
-      reclaim()
+      trim()
       (buffer, code) = pool.take(size)
     }
     guard code == 0, let buffer else {
@@ -324,15 +330,10 @@ public final class Queue {
   ) throws(CLError) {
     var code = command()
     if code == CL_MEM_OBJECT_ALLOCATION_FAILURE {
-      reclaim()
+      trim()
       code = command()
     }
     try check(code, call, context())
-  }
-
-  private func reclaim() {
-    _ = cl.clFinish(raw)  // released buffers live on until their kernels have passed
-    pool.empty()
   }
 
   /// " after a, b": the last launches, oldest first, for the message of a late error.

@@ -87,7 +87,7 @@ extension Case {
 
   // MARK: - Masks
 
-  private static func mask(_ name: String, _ mask: AttentionMask) -> AttentionTerms {
+  static func mask(_ name: String, _ mask: AttentionMask) -> AttentionTerms {
     // A mask without tensors is the same everywhere.
     nonisolated(unsafe) let mask = mask
     return AttentionTerms(name: name) { _, _ in AttentionOptions(mask: mask) }
@@ -124,9 +124,27 @@ extension Case {
     }
   }
 
-  private static let bigBird64 = blocks("big_bird", size: 64) { rows, columns in
-    let map = try? BlockMask.bigBird(size: 64, blocks: columns, random: 3, seed: 7)
-    return (0..<rows).map { row in (0..<columns).filter { map?.counts[row * columns + $0] == 1 } }
+  private static let bigBird64 = bigBird("big_bird", size: 64)
+
+  /// The published pattern for as many queries as keys, with three random blocks a row.
+  static func bigBird(_ name: String, size: Int) -> AttentionTerms {
+    blocks(name, size: size) { rows, columns in
+      let map = try? BlockMask.bigBird(size: size, blocks: columns, random: 3, seed: 7)
+      return (0..<rows).map { row in (0..<columns).filter { map?.counts[row * columns + $0] == 1 } }
+    }
+  }
+
+  /// Of each row of blocks of 64 the one on the diagonal and, of the others, a share that is drawn.
+  static func blocks(_ name: String, percent: Int) -> AttentionTerms {
+    blocks(name, size: 64) { rows, columns in
+      var random = SplitMix64(seed: 11)
+      let others = max(0, columns * percent / 100 - 1)
+      return (0..<rows).map { row in
+        let diagonal = min(row, columns - 1)
+        let drawn = (0..<columns).filter { $0 != diagonal }.shuffled(using: &random).prefix(others)
+        return ([diagonal] + drawn).sorted()
+      }
+    }
   }
 
   private static let longformer256 = mask(

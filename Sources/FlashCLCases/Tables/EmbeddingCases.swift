@@ -21,7 +21,7 @@ extension Case {
     return cases
   }
 
-  private static func embedding(
+  static func embedding(
     _ type: ElementType, _ tokens: Int, _ rows: Int, _ width: Int, scale: Float = 1, accumulate: Bool = false,
     outside: Bool = false, purpose: Purpose = .check
   ) -> Case {

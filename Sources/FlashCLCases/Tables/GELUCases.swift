@@ -5,28 +5,30 @@ import FlashCL
 
 extension Case {
   static var geluCases: [Case] {
-    // OpenCL allows erfc 16 ulp; its argument is rounded once or twice, and so are the products.
     [GELU.Form.exact, .tanh].flatMap { form in
-      let tolerance = form == .exact ? Tolerance.elementwise(ulps: 20, roundings: 2) : .sigmoid
       var cases: [Case] = []
-      func gelu(_ type: ElementType, _ count: Int, _ data: ActivationData, _ purpose: Purpose = .check) {
-        cases.append(
-          Case(
-            GELU.self, type, ["form": form.rawValue, "count": count, "data": data.rawValue], tolerance,
-            purpose: purpose
-          ) { bench in
-            GELU(
-              form, x: try bench.tensor(data.values(bench, count, type), [1, count], type),
-              y: try bench.output([1, count], type))
-          })
-      }
       for type in ElementType.activations {
-        for count in ActivationData.counts { gelu(type, count, .uniform) }
-        gelu(type, 99, .extremes)
+        for count in ActivationData.counts { cases.append(gelu(form, type, count, .uniform)) }
+        cases.append(gelu(form, type, 99, .extremes))
       }
-      gelu(.f32, 4096 * 768, .uniform, .bench)
-      gelu(.f16, 4096 * 768, .uniform, .bench)
+      cases.append(gelu(form, .f32, 4096 * 768, .uniform, .bench))
+      cases.append(gelu(form, .f16, 4096 * 768, .uniform, .bench))
       return cases
+    }
+  }
+
+  static func gelu(
+    _ form: GELU.Form, _ type: ElementType, _ count: Int, _ data: ActivationData, _ purpose: Purpose = .check
+  ) -> Case {
+    // OpenCL allows erfc 16 ulp; its argument is rounded once or twice, and so are the products.
+    let tolerance = form == .exact ? Tolerance.elementwise(ulps: 20, roundings: 2) : .sigmoid
+    return Case(
+      GELU.self, type, ["form": form.rawValue, "count": count, "data": data.rawValue], tolerance,
+      purpose: purpose
+    ) { bench in
+      GELU(
+        form, x: try bench.tensor(data.values(bench, count, type), [1, count], type),
+        y: try bench.output([1, count], type))
     }
   }
 }

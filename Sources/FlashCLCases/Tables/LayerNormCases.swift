@@ -14,7 +14,7 @@ extension Case {
     return cases
   }
 
-  private static func layerNorm(_ norm: NormProblem, bias: Bool = true, purpose: Purpose = .check) -> Case {
+  static func layerNorm(_ norm: NormProblem, bias: Bool = true, purpose: Purpose = .check) -> Case {
     Case(
       LayerNorm.self, norm.type,
       [

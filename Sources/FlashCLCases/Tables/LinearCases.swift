@@ -59,10 +59,10 @@ extension Case {
     return cases
   }
 
-  private enum Residual: String { case none, other, inPlace = "in_place" }
+  enum Residual: String { case none, other, inPlace = "in_place" }
 
   /// A linear layer of `outputs` rows for each of `types`.
-  private static func linear(
+  static func linear(
     _ types: [ElementType], _ phase: Phase, _ rows: Int, _ outputs: Int, _ inputs: Int,
     order: WeightSource.Order = .outputsByInputs, bias: Bool = false, _ activation: Activation = .none,
     residual: Residual = .none, positive: Bool = false, purpose: Purpose = .check

@@ -9,7 +9,7 @@ extension Case {
       + [(1, 576), (512, 576), (4096, 768)].map { rmsNorm(NormProblem(.f32, $0, $1), purpose: .bench) }
   }
 
-  private static func rmsNorm(_ norm: NormProblem, purpose: Purpose = .check) -> Case {
+  static func rmsNorm(_ norm: NormProblem, purpose: Purpose = .check) -> Case {
     Case(
       RMSNorm.self, norm.type,
       [

@@ -23,7 +23,7 @@ extension Case {
     return cases
   }
 
-  private static func rope(
+  static func rope(
     _ type: ElementType, _ pairing: Rope.Pairing, _ tokens: Int, _ heads: Int, _ size: Int, _ rotary: Int,
     inPlace: Bool = false, outside: Bool = false, purpose: Purpose = .check
   ) -> Case {

@@ -7,28 +7,28 @@ import FlashCL
 extension Case {
   static var softmaxCases: [Case] {
     var cases: [Case] = []
-    func softmax(
-      _ type: ElementType, _ rows: Int, _ columns: Int, _ data: RowData, _ purpose: Purpose = .check
-    ) {
-      cases.append(
-        Case(
-          Softmax.self, type, ["rows": rows, "cols": columns, "data": data.rawValue], .dot(length: columns),
-          purpose: purpose
-        ) { bench in
-          Softmax(
-            x: try bench.tensor(data.values(bench, rows, columns), [rows, columns], type),
-            y: try bench.output([rows, columns], type))
-        })
-    }
     for type in ElementType.activations {
-      for columns in widths { softmax(type, 3, columns, .normal) }
-      for data in RowData.allCases.dropFirst() { softmax(type, 3, 257, data) }
-      softmax(type, 70, 33, .normal)
+      for columns in widths { cases.append(softmax(type, 3, columns, .normal)) }
+      for data in RowData.allCases.dropFirst() { cases.append(softmax(type, 3, 257, data)) }
+      cases.append(softmax(type, 70, 33, .normal))
     }
-    softmax(.f32, 1, 49152, .normal)
-    softmax(.f32, 4096, 768, .normal, .bench)
-    softmax(.f32, 1, 49152, .normal, .bench)
+    cases.append(softmax(.f32, 1, 49152, .normal))
+    cases.append(softmax(.f32, 4096, 768, .normal, .bench))
+    cases.append(softmax(.f32, 1, 49152, .normal, .bench))
     return cases
+  }
+
+  static func softmax(
+    _ type: ElementType, _ rows: Int, _ columns: Int, _ data: RowData, _ purpose: Purpose = .check
+  ) -> Case {
+    Case(
+      Softmax.self, type, ["rows": rows, "cols": columns, "data": data.rawValue], .dot(length: columns),
+      purpose: purpose
+    ) { bench in
+      Softmax(
+        x: try bench.tensor(data.values(bench, rows, columns), [rows, columns], type),
+        y: try bench.output([rows, columns], type))
+    }
   }
 }
 

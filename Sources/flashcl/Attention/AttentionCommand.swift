@@ -64,7 +64,7 @@ struct AttentionCommand: ParsableCommand {
     parsing: .unconditional,
     help: ArgumentHelp(
       """
-      Also draw which tiles of queries × keys are skipped, partly and wholly computed for the first sequence, one panel \
+      Also draw, as .svg or .png, which tiles of queries × keys are skipped, partly and wholly computed for the first sequence, one panel \
       for each of the first 8 heads where they differ. --score-mod is asked at scores of 0.
       """, valueName: "mask.svg"))
   var draw: String?
@@ -88,7 +88,7 @@ struct AttentionCommand: ParsableCommand {
     let operands = try AttentionOperands(
       q, k, v, layout: layout, type: type?.type, isPaged: sequences.isPaged)
     if scores.needsEqualHeads { try operands.requireEqualHeads() }
-    if let draw { try AttentionPicture.requireWritable(draw) }
+    if let draw { try Picture.requireWritable(draw) }
     let backend = try device.backend()
     let y = try backend.allocate(
       layout.swapped(operands.queries.dropLast() + [operands.values[3]]), operands.type)
@@ -114,7 +114,7 @@ struct AttentionCommand: ParsableCommand {
     }
     for result in results { try result.fill(from: backend) }
     for result in results { try result.finish() }
-    if let draw { try picture?.write(to: draw) }
+    if let draw, let picture { try Picture.write(picture.svg, to: draw) }
   }
 
   /// The whole call as one description.

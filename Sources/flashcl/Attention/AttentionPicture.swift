@@ -1,18 +1,5 @@
 import FlashCL
 
-#if canImport(FoundationEssentials)
-  import FoundationEssentials
-#else
-  import Foundation
-#endif
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#elseif canImport(Darwin)
-  import Darwin
-#endif
-
 /// An SVG of the tiles of a score matrix: queries downward, keys to the right, to scale, one panel a head.
 struct AttentionPicture {
   let tiles: AttentionTiles
@@ -21,7 +8,6 @@ struct AttentionPicture {
 
   private static let colours = ["#e3e5e8", "#f3b562", "#2f6690"]  // skipped, partial, whole
   private static let names = ["skipped", "partly computed", "wholly computed"]
-  private static let (ground, ink, faint) = ("#fcfcfb", "#22262b", "#6b7280")
 
   // MARK: - Geometry, in pixels
 
@@ -43,12 +29,12 @@ struct AttentionPicture {
     let total = (max(560, 2 * Self.margin + panels.0), Self.header + panels.1 + Self.legend)
     var text = """
       <svg xmlns="http://www.w3.org/2000/svg" width="\(n(total.0))" height="\(n(total.1))" \
-      viewBox="0 0 \(n(total.0)) \(n(total.1))" font-family="system-ui, 'Segoe UI', Helvetica, Arial, sans-serif" \
-      font-size="12" fill="\(Self.ink)">
-      <title>\(Self.xml(title))</title>
-      <rect width="100%" height="100%" fill="\(Self.ground)"/>
-      <text x="\(n(Self.margin))" y="36" font-size="16" font-weight="600">\(Self.xml(cut(title, to: total.0)))</text>
-      <text x="\(n(Self.margin))" y="57" fill="\(Self.faint)">\(subtitle)</text>
+      viewBox="0 0 \(n(total.0)) \(n(total.1))" font-family="\(Picture.font)" \
+      font-size="12" fill="\(Picture.ink)">
+      <title>\(Picture.xml(title))</title>
+      <rect width="100%" height="100%" fill="\(Picture.ground)"/>
+      <text x="\(n(Self.margin))" y="36" font-size="16" font-weight="600">\(Picture.xml(cut(title, to: total.0)))</text>
+      <text x="\(n(Self.margin))" y="57" fill="\(Picture.faint)">\(subtitle)</text>
 
       """
     let start = Self.margin + max(0, (total.0 - 2 * Self.margin - panels.0) / 2)
@@ -79,7 +65,7 @@ struct AttentionPicture {
     var text = ""
     func label(_ words: String, _ x: Double, _ y: Double, _ anchor: String, _ more: String = "") {
       text += """
-        <text x="\(n(x))" y="\(n(y))" text-anchor="\(anchor)" font-size="11" fill="\(Self.faint)"\(more)>\(words)</text>
+        <text x="\(n(x))" y="\(n(y))" text-anchor="\(anchor)" font-size="11" fill="\(Picture.faint)"\(more)>\(words)</text>
 
         """
     }
@@ -113,7 +99,7 @@ struct AttentionPicture {
     text += "</svg>\n"
     text += grid(x, y, width / box.0, height / box.1)
     return text + """
-      <rect x="\(n(x))" y="\(n(y))" width="\(n(width))" height="\(n(height))" fill="none" stroke="\(Self.faint)"/>
+      <rect x="\(n(x))" y="\(n(y))" width="\(n(width))" height="\(n(height))" fill="none" stroke="\(Picture.faint)"/>
 
       """
   }
@@ -145,7 +131,7 @@ struct AttentionPicture {
     let columns = (0..<tiles.columns).map { "M\(n(x + Double($0) * tileWidth)) \(n(y))v\(n(height))" }
     let rows = (0..<tiles.rows).map { "M\(n(x)) \(n(y + Double($0) * tileHeight))h\(n(width))" }
     let path = (columns + rows).joined()
-    return "<path d=\"\(path)\" fill=\"none\" stroke=\"\(Self.ground)\" stroke-width=\"0.8\"/>\n"
+    return "<path d=\"\(path)\" fill=\"none\" stroke=\"\(Picture.ground)\" stroke-width=\"0.8\"/>\n"
   }
 
   private func legend(_ y: Double) -> String {
@@ -156,9 +142,9 @@ struct AttentionPicture {
       let x = Self.margin + 172 * Double(part.rawValue)
       text += """
         <rect x="\(n(x))" y="\(n(y))" width="14" height="14" fill="\(Self.colours[part.rawValue])" \
-        stroke="\(Self.faint)" stroke-width="0.5"/>
+        stroke="\(Picture.faint)" stroke-width="0.5"/>
         <text x="\(n(x + 22))" y="\(n(y + 11.5))">\(Self.names[part.rawValue])</text>
-        <text x="\(n(x + 22))" y="\(n(y + 29))" fill="\(Self.faint)">\(count(number, "tile")), \
+        <text x="\(n(x + 22))" y="\(n(y + 29))" fill="\(Picture.faint)">\(count(number, "tile")), \
         \(share(number, of: all.count))</text>
 
         """
@@ -177,51 +163,11 @@ struct AttentionPicture {
     "\(fixed(whole > 0 ? 100 * Double(part) / Double(whole) : 0, 1)) %"
   }
 
-  private func n(_ value: Double) -> String {
-    let text = fixed(value, 2)
-    return text.hasSuffix(".00") ? String(text.dropLast(3)) : text
-  }
+  private func n(_ value: Double) -> String { Picture.n(value) }
 
   /// As much of a title as fits a picture of this width, at 10 pixels a character.
   private func cut(_ text: String, to width: Double) -> String {
     let length = Int((width - 2 * Self.margin) / 10)
     return text.count > length ? text.prefix(length - 1) + "…" : text
-  }
-
-  private static func xml(_ text: String) -> String {
-    var result = ""
-    for character in escaped(text) {
-      switch character {
-      case "&": result += "&amp;"
-      case "<": result += "&lt;"
-      case ">": result += "&gt;"
-      default: result.append(character)
-      }
-    }
-    return result
-  }
-
-  // MARK: - The file
-
-  /// Throws where no file can be made under this path, before any work.
-  static func requireWritable(_ path: String) throws {
-    let folder = path.utf8.lastIndex(of: UInt8(ascii: "/")).map { String(path[...$0]) } ?? "."
-    var status = stat()
-    let isThere = stat(path, &status) == 0
-    if isThere && status.st_mode & S_IFMT != S_IFREG {
-      throw Failure("\(path): is there, and is no regular file")
-    }
-    guard access(folder, W_OK) == 0 else {
-      throw Failure("\(path): cannot be written: \(String(cString: strerror(errno)))")
-    }
-  }
-
-  /// Writes the picture; the file is there whole or not at all.
-  func write(to path: String) throws {
-    do {
-      try Data(svg.utf8).write(to: URL(fileURLWithPath: path), options: .atomic)
-    } catch {
-      throw Failure("\(path): cannot be written: \(error)")
-    }
   }
 }
