@@ -52,13 +52,16 @@ public struct Runner {
   public let cases: [Case]
   public let extent: Extent
 
-  /// `cases` nil takes every table's cases of this purpose, and those of both purposes for the full extent.
+  /// `cases` nil takes every table's cases of this purpose; the full extent adds those of the other.
   public init(
     _ backend: any Backend, purpose: Case.Purpose = .check, extent: Extent = .standard, cases: [Case]? = nil
   ) {
     self.backend = backend
     self.extent = extent
-    self.cases = cases ?? Case.all.filter { $0.purpose == purpose || extent == .full }
+    let own = cases ?? Case.all.filter { $0.purpose == purpose }
+    // A shape that is in both tables is one case: a name has one meaning.
+    let names = extent == .full ? Set(own.map { $0.name() }) : []
+    self.cases = extent == .full ? own + Case.all.filter { !names.contains($0.name()) } : own
   }
 
   /// Every strategy for a case, which can run it and which is chosen, and what the case costs.

@@ -120,23 +120,40 @@ public struct SystemSnapshot: Sendable {
   private static func node(_ path: String) -> Node {
     var facts = stat()
     guard stat(path, &facts) == 0 else { return Node(path: path, mayOpen: false) }
-    let group = getgrgid(facts.st_gid).map { String(cString: $0.pointee.gr_name) } ?? "\(facts.st_gid)"
-    return Node(path: path, group: group, mayOpen: access(path, R_OK | W_OK) == 0)
+    return Node(path: path, group: name(ofGroup: facts.st_gid), mayOpen: access(path, R_OK | W_OK) == 0)
   }
 
   private static func account() -> (user: String, groups: Set<String>, future: Set<String>) {
-    func names(_ ids: [gid_t]) -> Set<String> {
-      Set(ids.map { id in getgrgid(id).map { String(cString: $0.pointee.gr_name) } ?? "\(id)" })
-    }
+    func names(_ ids: [gid_t]) -> Set<String> { Set(ids.map(name(ofGroup:))) }
     var ids = [gid_t](repeating: 0, count: Int(max(0, getgroups(0, nil))))
     let count = Int(getgroups(Int32(ids.count), &ids))
     let groups = names(Array(ids.prefix(max(0, count))) + [getegid()])
-    guard let entry = getpwuid(geteuid()) else { return ("\(geteuid())", groups, []) }
-    let (user, primary) = (String(cString: entry.pointee.pw_name), entry.pointee.pw_gid)
+    // The reentrant calls: another thread may ask for names too.
+    var (entry, found) = (passwd(), UnsafeMutablePointer<passwd>?.none)
+    var text = [CChar](repeating: 0, count: 1 << 16)
+    let user = text.withUnsafeMutableBufferPointer { text -> String? in
+      guard let start = text.baseAddress,
+        getpwuid_r(geteuid(), &entry, start, text.count, &found) == 0, found != nil
+      else { return nil }
+      return String(cString: entry.pw_name)
+    }
+    guard let user else { return ("\(geteuid())", groups, []) }
+    let primary = entry.pw_gid
     var future = [gid_t](repeating: 0, count: 256)
     var length = Int32(future.count)
     guard getgrouplist(user, primary, &future, &length) >= 0 else { return (user, groups, []) }
     return (user, groups, names(Array(future.prefix(Int(length)))))
+  }
+
+  /// A group's name; its number where it has none, as in containers.
+  private static func name(ofGroup id: gid_t) -> String {
+    var (entry, found) = (group(), UnsafeMutablePointer<group>?.none)
+    var text = [CChar](repeating: 0, count: 1 << 16)
+    return text.withUnsafeMutableBufferPointer { text in
+      guard let start = text.baseAddress, getgrgid_r(id, &entry, start, text.count, &found) == 0, found != nil
+      else { return "\(id)" }
+      return String(cString: entry.gr_name)
+    }
   }
 }
 
