@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what FlashCL needs beside Swift: OpenCL's headers and loader, CLBlast, PoCL (OpenCL on the CPU) and pip.
-# Says nothing and takes no time where all of it is there.
+# Installs what FlashCL needs beside Swift: OpenCL's headers and loader, CLBlast, PoCL (OpenCL on the CPU) and pip; and the
+# packages that are named. Says nothing and takes no time where all of it is there.
 set -eu
 
 say() { echo "install: $*" >&2; }
@@ -36,6 +36,7 @@ need ocl-icd-opencl-dev
 need opencl-headers
 need libclblast-dev
 need pocl-opencl-icd
+for package; do need "$package"; done
 python3 -m pip --version >/dev/null 2>&1 || need python3-pip
 [ -z "$missing" ] && exit 0
 

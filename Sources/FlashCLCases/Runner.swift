@@ -33,89 +33,35 @@ public struct CaseResult: Codable, Sendable {
 
   /// True where the case was compared with itself.
   var isBitwise = false
+  /// True for a case that only `--full` knows.
+  var isLarge = false
 
   /// The command that repeats the case.
-  public var command: String { "flashcl check\(isBitwise ? " --bitwise" : "") '\(`case`)'" }
+  public var command: String {
+    "flashcl check\(isBitwise ? " --bitwise" : "")\(isLarge ? " --full" : "") '\(`case`)'"
+  }
 
   private enum CodingKeys: String, CodingKey {
-    case `case`, operation, strategy, type, outcome, reason, error, tolerance, worst, isBitwise
+    case `case`, operation, strategy, type, outcome, reason, error, tolerance, worst, isBitwise, isLarge
   }
-}
-
-/// Which element types have a case that some strategy can run.
-public struct Coverage: Codable, Sendable {
-  public let operation: String
-  public let strategy: String
-  /// How many cases of each type the strategy can run.
-  public var cases: [String: Int]
 }
 
 /// Runs cases on one backend and judges them by the reference.
 public struct Runner {
   public let backend: any Backend
   public let cases: [Case]
+  public let extent: Extent
 
-  /// `cases` nil takes every table's cases of this purpose.
-  public init(_ backend: any Backend, purpose: Case.Purpose = .check, cases: [Case]? = nil) {
+  /// `cases` nil takes every table's cases of this purpose; the full extent adds those of the other.
+  public init(
+    _ backend: any Backend, purpose: Case.Purpose = .check, extent: Extent = .standard, cases: [Case]? = nil
+  ) {
     self.backend = backend
-    self.cases = cases ?? Case.all.filter { $0.purpose == purpose }
-  }
-
-  // MARK: - Selection
-
-  /// The cases and strategies that `filter` means: a name exactly (with or without its strategy), else a
-  /// regular expression that is searched for in the names; nil means all. Throws where nothing matches.
-  public func select(_ filter: String? = nil) throws -> [(case: Case, strategies: [String])] {
-    var names: [String: [String]] = [:]  // every strategy of an operation is listed for each of its cases
-    func strategies(_ item: Case) throws -> [String] {
-      if let known = names[item.operation] { return known }
-      let list: [String]
-      do {
-        let trial = try item.build(Workbench(backend, seed: item.seed))
-        list = try backend.strategies(for: trial.operation).map(\.name)
-        names[item.operation] = list
-      } catch FlashCLError.unsupported {
-        list = ["none"]  // `check` says why
-      }
-      return list
-    }
-    guard let filter else { return try cases.map { ($0, try strategies($0)) } }
-    if let exact = cases.first(where: { $0.name() == filter }) { return [(exact, try strategies(exact))] }
-    let bare = filter.replacing(#/\(strategy=[^,]*,/#, with: "(")
-    if let exact = cases.first(where: { $0.name() == bare }) {
-      let strategies = try strategies(exact).filter { exact.name(strategy: $0) == filter }
-      if !strategies.isEmpty { return [(exact, strategies)] }
-    }
-    let expression: Regex<AnyRegexOutput>
-    do { expression = try Regex(filter) } catch {
-      throw CaseError.badFilter("'\(filter)' names no case and is no regular expression: \(error)")
-    }
-    let selected = try cases.map { item in
-      (item, try strategies(item).filter { item.name(strategy: $0).contains(expression) })
-    }.filter { !$0.1.isEmpty }
-    guard !selected.isEmpty else { throw CaseError.badFilter("no case matches '\(filter)'") }
-    return selected
-  }
-
-  /// The names that `filter` means.
-  public func list(_ filter: String? = nil) throws -> [String] {
-    try select(filter).flatMap { item, strategies in strategies.map { item.name(strategy: $0) } }
-  }
-
-  /// What each strategy can run, counted by type; a strategy that no case reaches has an empty count.
-  public func coverage() throws -> [Coverage] {
-    var rows: [Coverage] = []
-    for item in cases {
-      guard let trial = try? item.build(Workbench(backend, seed: item.seed)) else { continue }
-      for report in try backend.strategies(for: trial.operation) {
-        let row = rows.firstIndex { $0.operation == item.operation && $0.strategy == report.name }
-        if row == nil { rows.append(Coverage(operation: item.operation, strategy: report.name, cases: [:])) }
-        if report.unsupported == nil {
-          rows[row ?? rows.count - 1].cases[item.type.rawValue, default: 0] += 1
-        }
-      }
-    }
-    return rows
+    self.extent = extent
+    let own = cases ?? Case.all.filter { $0.purpose == purpose }
+    // A shape that is in both tables is one case: a name has one meaning.
+    let names = extent == .full ? Set(own.map { $0.name() }) : []
+    self.cases = extent == .full ? own + Case.all.filter { !names.contains($0.name()) } : own
   }
 
   /// Every strategy for a case, which can run it and which is chosen, and what the case costs.
@@ -182,7 +128,7 @@ public struct Runner {
   {
     CaseResult(
       case: item.name(strategy: strategy), operation: item.operation, strategy: strategy, type: item.type,
-      outcome: outcome, reason: reason)
+      outcome: outcome, reason: reason, isLarge: item.purpose == .bench)
   }
 
   /// What `judge` says of the case made ready, unless the strategy cannot run it; what is thrown is a failure.

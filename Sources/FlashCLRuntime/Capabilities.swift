@@ -27,10 +27,17 @@ public struct Quirk: Sendable, Equatable {
       "PoCL keeps built programs on disk itself, and makes a binary by compiling every kernel once more "
       + "(2.0 s where the build took 0.55 s, to spare 17 ms of the next start): no program cache of ours")
 
+  static let translatesToSPIRV = Quirk(
+    name: "translates-to-spirv",
+    reason:
+      "rusticl (Mesa 22.3) turns OpenCL C into SPIR-V, and its translator ends the process at a builtin of clang that "
+      + "SPIR-V lacks (\"Unexpected llvm intrinsic: llvm.prefetch\"): none is probed")
+
   static func known(platform: String, extensions: Set<String>) -> [Quirk] {
     var quirks: [Quirk] = []
     if extensions.contains("cl_nv_device_attribute_query") { quirks.append(inlinePTX) }
     if platform == "Portable Computing Language" { quirks += [compilesAtLaunch, keepsPrograms] }
+    if platform == "rusticl" { quirks.append(translatesToSPIRV) }
     return quirks
   }
 }
@@ -110,7 +117,8 @@ public struct Capabilities: Sendable, Equatable, LosslessStringConvertible {
     Probe(
       name: "subgroups",
       worthTrying: { device, known in
-        known.subgroupSize == 0 && device.extensions.contains("cl_intel_required_subgroup_size") == required
+        known.subgroupSize == 0 && device.mayHaveSubgroups(of: size)
+          && device.extensions.contains("cl_intel_required_subgroup_size") == required
           && !device.extensions.isDisjoint(with: ["cl_khr_subgroups", "cl_intel_subgroups"])
       },
       assume: {
@@ -174,7 +182,7 @@ public struct Capabilities: Sendable, Equatable, LosslessStringConvertible {
         """),
     Probe(
       name: "prefetch",
-      worthTrying: { device, _ in device.kind == .cpu },
+      worthTrying: { device, _ in device.isProcessor && !device.quirks.contains(.translatesToSPIRV) },
       assume: { $0.prefetch = true },
       body: """
         __builtin_prefetch((const void *)(ulong)(out + item));

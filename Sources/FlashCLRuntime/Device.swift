@@ -1,12 +1,6 @@
 import COpenCL
 import Synchronization
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#endif
-
 /// What a device is; the order is the order of preference.
 public enum DeviceKind: Int, Comparable, Sendable, CustomStringConvertible {
   case discreteGPU, integratedGPU, accelerator, cpu
@@ -22,6 +16,8 @@ public final class Device: Sendable, CustomStringConvertible {
   public let name, vendor, version, driverVersion, cVersion: String
   public let platformName, platformVersion: String
   public let kind: DeviceKind
+  /// True for a CPU device, whatever it pretends to be: what its compiler can do does not change with that.
+  let isProcessor: Bool
   /// The vendor's PCI number (0x8086 Intel, 0x1002 AMD, 0x10de NVIDIA), where the driver gives that.
   public let vendorID: UInt32
   public let computeUnits, maxWorkGroup: Int
@@ -30,58 +26,87 @@ public final class Device: Sendable, CustomStringConvertible {
   public let extensions: Set<String>
   /// What is known about this device's driver, beyond what it says of itself.
   public let quirks: [Quirk]
+  /// The device whose limits this one is narrowed to (`FLASHCL_PRETEND`); every property here is after that.
+  public let pretence: Pretence?
   private let found = Mutex<Capabilities?>(nil)
 
-  private init(_ id: cl_device_id, platform: cl_platform_id) {
+  init(_ id: cl_device_id, platform: cl_platform_id, as pretence: Pretence?) {
     self.id = id
+    self.pretence = pretence
     name = Device.text(id, CL_DEVICE_NAME)
     vendor = Device.text(id, CL_DEVICE_VENDOR)
     version = Device.text(id, CL_DEVICE_VERSION)
     driverVersion = Device.text(id, CL_DRIVER_VERSION)
     cVersion = Device.text(id, CL_DEVICE_OPENCL_C_VERSION)
-    platformName = readText { cl.clGetPlatformInfo(platform, cl_platform_info(CL_PLATFORM_NAME), $0, $1, $2) }
+    platformName = Device.name(of: platform)
     platformVersion = readText {
       cl.clGetPlatformInfo(platform, cl_platform_info(CL_PLATFORM_VERSION), $0, $1, $2)
     }
     let type: cl_device_type = Device.value(id, CL_DEVICE_TYPE, 0)
     let sharesHostMemory: cl_bool = Device.value(id, CL_DEVICE_HOST_UNIFIED_MEMORY, 0)
-    if type & cl_device_type(CL_DEVICE_TYPE_GPU) != 0 {
+    isProcessor = type & cl_device_type(CL_DEVICE_TYPE_CPU) != 0
+    if let pretence {
+      kind = pretence.kind
+    } else if type & cl_device_type(CL_DEVICE_TYPE_GPU) != 0 {
       kind = sharesHostMemory != 0 ? .integratedGPU : .discreteGPU
     } else {
       kind = type & cl_device_type(CL_DEVICE_TYPE_CPU) != 0 ? .cpu : .accelerator
     }
     vendorID = Device.value(id, CL_DEVICE_VENDOR_ID, 0)
     computeUnits = Int(Device.value(id, CL_DEVICE_MAX_COMPUTE_UNITS, cl_uint(1)))
-    maxWorkGroup = Device.value(id, CL_DEVICE_MAX_WORK_GROUP_SIZE, 1)
-    localMemory = Int(clamping: Device.value(id, CL_DEVICE_LOCAL_MEM_SIZE, cl_ulong(0)))
-    globalMemory = Int(clamping: Device.value(id, CL_DEVICE_GLOBAL_MEM_SIZE, cl_ulong(0)))
-    maxAllocation = Int(clamping: Device.value(id, CL_DEVICE_MAX_MEM_ALLOC_SIZE, cl_ulong(0)))
-    extensions = Set(Device.text(id, CL_DEVICE_EXTENSIONS).split(separator: " ").map(String.init))
+    func bytes(_ property: Int32) -> Int { Int(clamping: Device.value(id, property, cl_ulong(0))) }
+    maxWorkGroup = min(Device.value(id, CL_DEVICE_MAX_WORK_GROUP_SIZE, 1), pretence?.maxWorkGroup ?? .max)
+    localMemory = min(bytes(CL_DEVICE_LOCAL_MEM_SIZE), pretence?.localMemory ?? .max)
+    globalMemory = bytes(CL_DEVICE_GLOBAL_MEM_SIZE)
+    maxAllocation = min(bytes(CL_DEVICE_MAX_MEM_ALLOC_SIZE), pretence?.maxAllocation ?? .max)
+    extensions = Set(
+      Device.text(id, CL_DEVICE_EXTENSIONS).split(separator: " ").map(String.init)
+        .filter { pretence?.keeps($0) ?? true })
     quirks = Quirk.known(platform: platformName, extensions: extensions)
   }
 
   /// Every usable device, platform by platform; empty when there is no platform or none has a device.
   ///
   /// A device is usable when it is available, has a compiler and speaks OpenCL 1.2. The list is read once per process.
-  /// Throws `CLError.noLibrary` when libOpenCL cannot be opened (`FLASHCL_OPENCL_LIBRARY` names another one).
+  /// Throws `CLError.noLibrary` when libOpenCL cannot be opened (`FLASHCL_OPENCL_LIBRARY` names another one), and
+  /// `CLError.refused` when `FLASHCL_PRETEND` names no device that can be pretended.
   public static func all() throws(CLError) -> [Device] {
     try requireLibrary()
-    return listed
+    return try listed.get()
   }
 
-  private static let listed: [Device] = {
-    // A loader without platforms answers with an error code: an empty list says the same.
-    let platforms = ids { cl.clGetPlatformIDs($0, $1, $2) }
-    return platforms.flatMap { platform in
-      ids { cl.clGetDeviceIDs(platform, cl_device_type(CL_DEVICE_TYPE_ALL), $0, $1, $2) }
-        .filter { device in
-          value(device, CL_DEVICE_AVAILABLE, cl_bool(0)) != 0
-            && value(device, CL_DEVICE_COMPILER_AVAILABLE, cl_bool(0)) != 0
-            && !["OpenCL 1.0", "OpenCL 1.1"].contains { text(device, CL_DEVICE_VERSION).hasPrefix($0) }
-        }
-        .map { Device($0, platform: platform) }
+  private static let listed: Result<[Device], CLError> = Result { () throws(CLError) in
+    try list(as: Pretence.named(environment("FLASHCL_PRETEND")))
+  }
+
+  /// The usable devices, narrowed to `pretence`.
+  static func list(as pretence: Pretence?) -> [Device] {
+    platforms().flatMap { platform in
+      devices(of: platform).filter { unusable($0) == nil }.map {
+        Device($0, platform: platform, as: pretence)
+      }
     }
-  }()
+  }
+
+  /// A loader without platforms answers with an error code: an empty list says the same.
+  static func platforms() -> [cl_platform_id] { ids { cl.clGetPlatformIDs($0, $1, $2) } }
+
+  static func name(of platform: cl_platform_id) -> String {
+    readText { cl.clGetPlatformInfo(platform, cl_platform_info(CL_PLATFORM_NAME), $0, $1, $2) }
+  }
+
+  static func devices(of platform: cl_platform_id) -> [cl_device_id] {
+    ids { cl.clGetDeviceIDs(platform, cl_device_type(CL_DEVICE_TYPE_ALL), $0, $1, $2) }
+  }
+
+  /// Why a device cannot be used; nil when it can.
+  static func unusable(_ id: cl_device_id) -> String? {
+    if value(id, CL_DEVICE_AVAILABLE, cl_bool(0)) == 0 { return "it says that it is not available" }
+    if value(id, CL_DEVICE_COMPILER_AVAILABLE, cl_bool(0)) == 0 { return "its driver has no compiler" }
+    let version = text(id, CL_DEVICE_VERSION)
+    let isOld = ["OpenCL 1.0", "OpenCL 1.1"].contains { version.hasPrefix($0) }
+    return isOld ? "it speaks \(version), and OpenCL 1.2 is needed" : nil
+  }
 
   /// The device that a specification names: `gpu` or nil for the best one (discrete GPU, integrated GPU, accelerator,
   /// CPU), `gpu:1` for the second best, or a piece of a platform's or device's name in any case, also with a number.
@@ -110,7 +135,9 @@ public final class Device: Sendable, CustomStringConvertible {
       specification ?? "gpu", available: ranked.map(\.description), advice: missingDriverAdvice(for: devices))
   }
 
-  public var description: String { "\(name) (\(kind), \(platformName))" }
+  public var description: String {
+    "\(name) (\(kind)\(pretence.map { " as \($0.name)" } ?? ""), \(platformName))"
+  }
 
   /// What the device can do beyond OpenCL C 1.2, found by compiling and running small probes and remembered on disk.
   ///
@@ -150,7 +177,12 @@ public final class Device: Sendable, CustomStringConvertible {
   public var probeVerdicts: Verdicts { Verdicts(Capabilities.key(of: self)) }
 
   /// Everything that a built program depends on besides its source.
-  package var identity: [String] { [name, vendor, version, driverVersion, platformName, platformVersion] }
+  package var identity: [String] {
+    [name, vendor, version, driverVersion, platformName, platformVersion] + (pretence.map { [$0.name] } ?? [])
+  }
+
+  /// False for sub-groups of a size that the pretended device does not have.
+  func mayHaveSubgroups(of size: Int) -> Bool { pretence?.subgroupSizes.contains(size) ?? true }
 
   /// One line for every GPU of this machine that has no OpenCL device, naming the package that brings its driver.
   ///
@@ -170,19 +202,13 @@ public final class Device: Sendable, CustomStringConvertible {
     return packages.filter { present.contains($0.key) && !served.contains($0.key) }.map(\.value)
   }
 
-  private static func drmVendors(_ root: String) -> Set<UInt32> {
-    var paths = glob_t()
-    defer { globfree(&paths) }
-    guard glob(root + "/class/drm/*/device/vendor", 0, nil, &paths) == 0, let list = paths.gl_pathv else {
-      return []
-    }
-    var vendors = Set<UInt32>()
-    for i in 0..<Int(paths.gl_pathc) {
-      guard let path = list[i], let text = readFile(String(cString: path), limit: 64) else { continue }
-      let digits = String(decoding: text.dropFirst(2).prefix { $0 > 0x20 }, as: UTF8.self)  // "0x8086\n"
-      if let vendor = UInt32(digits, radix: 16) { vendors.insert(vendor) }
-    }
-    return vendors
+  static func drmVendors(_ root: String) -> Set<UInt32> {
+    Set(
+      paths(matching: root + "/class/drm/*/device/vendor").compactMap { path in
+        let text = readFile(path, limit: 64) ?? []
+        let digits = String(decoding: text.dropFirst(2).prefix { $0 > 0x20 }, as: UTF8.self)  // "0x8086\n"
+        return UInt32(digits, radix: 16)
+      })
   }
 
   private static func holds(_ text: String, _ word: some StringProtocol) -> Bool {

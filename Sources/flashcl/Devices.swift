@@ -8,13 +8,18 @@ struct Devices: ParsableCommand {
     discussion: """
       The best comes first: gpu:0, or gpu, is the one that is taken by default. Capabilities are what small probes, \
       compiled and run on the device, have shown to work; what 'flashcl check' found to fail there is listed, and other \
-      commands leave it out.
-      Example: flashcl devices --format json
+      commands leave it out. With --doctor, what keeps OpenCL or a GPU from working here, and the command that mends it; \
+      the exit status is 1 where no device can be used. FLASHCL_PRETEND narrows every device to another's limits: \
+      \(Pretence.all.map(\.name).joined(separator: ", ")).
+      Example: flashcl devices --doctor
       """)
 
   @OptionGroup var output: FormatOption
+  @Flag(help: "Explain what is missing or forbidden, and how to mend it.")
+  var doctor = false
 
   func run() throws {
+    if doctor { return try Doctor.run(json: output.isJSON) }
     let report = Report()
     if output.isJSON { return try Output.json(report) }
     for device in report.devices { try Output.line(device.text) }
@@ -65,6 +70,8 @@ struct Devices: ParsableCommand {
     let local_memory_bytes: Int
     let global_memory_bytes: Int
     let max_allocation_bytes: Int
+    /// The device that this one pretends to be.
+    @Nullable var pretends: String?
     @Nullable var capabilities: Found?
     let quirks: [[String: String]]
     /// When 'flashcl check' last ran every case here, as 2026-11-21T12:00:00Z.
@@ -89,6 +96,7 @@ struct Devices: ParsableCommand {
       local_memory_bytes = device.localMemory
       global_memory_bytes = device.globalMemory
       max_allocation_bytes = device.maxAllocation
+      pretends = device.pretence.map { "\($0.name), \($0.meaning)" }
       capabilities = (try? device.capabilities()).map(Found.init)
       quirks = device.quirks.map { ["name": $0.name, "reason": $0.reason] }
       let verdicts = try OpenCLBackend.verdicts(on: device)
@@ -109,11 +117,13 @@ struct Devices: ParsableCommand {
         ["", "computes", "\(count(compute_units, "unit")), work-groups of up to \(max_work_group)"],
         ["", "can", capabilities?.text ?? "not be probed"],
       ]
+      let pretending =
+        pretends.map { [["", "pretends", "to be \($0): limits and capabilities are at most its"]] } ?? []
       let known = quirks.map { ["", "quirk", "\($0["name"] ?? ""): \($0["reason"] ?? "")"] }
       let failed = disabled.map { ["", "disabled", $0.text] }
       let proof = [["", "checked", checked ?? "never: run 'flashcl check'"]]
       let tuned = tuning.map { ["", "tuned", $0] }
-      return "\(id)  \(name) (\(kind))\n" + table(rows + known + proof + failed + tuned)
+      return "\(id)  \(name) (\(kind))\n" + table(rows + pretending + known + proof + failed + tuned)
     }
   }
 

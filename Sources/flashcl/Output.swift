@@ -60,6 +60,19 @@ enum Output {
     try write(encoded(value) + Array("\n".utf8), toFile: path)
   }
 
+  /// Writes a text to a file, which is there whole or not at all.
+  static func write(_ text: String, toFile path: String) throws {
+    try write(Array(text.utf8), toFile: path)
+  }
+
+  /// Throws where a file could not be written: for work that takes long before it writes.
+  static func requireFolder(of path: String) throws {
+    let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."
+    guard access(folder, W_OK | X_OK) == 0 else {
+      throw Failure("\(path): cannot be written: \(systemError())")
+    }
+  }
+
   /// Writes a file, which is there whole or not at all.
   static func write(_ bytes: some ContiguousBytes, toFile path: String) throws {
     let temporary = "\(path).\(getpid()).tmp"

@@ -1,0 +1,196 @@
+import FlashCL
+import FlashCLCases
+import FlashCLOpenCL
+import FlashCLRuntime
+
+#if canImport(FoundationEssentials)
+  import FoundationEssentials
+#else
+  import Foundation
+#endif
+
+/// What a check found on one device: what is printed as JSON, and what the other formats are made from.
+struct CheckReport: Encodable {
+  let device: String
+  /// Of the OpenCL device; null for the reference.
+  @Nullable var platform: String?
+  @Nullable var version: String?
+  @Nullable var driver_version: String?
+  let revision: String
+  /// When it began, as ISO 8601 in UTC.
+  let date: String
+  let extent: Extent
+  let bitwise: Bool
+  @Nullable var filter: String?
+  var seconds = 0.0
+  var passed = 0
+  var failed = 0
+  var unsupported = 0
+  var results: [Entry] = []
+
+  /// What follows a repeat command, and what stands before it.
+  private let place, environment: String
+
+  private enum CodingKeys: String, CodingKey {
+    case device, platform, version, driver_version, revision, date, extent, bitwise, filter, seconds, passed
+    case failed, unsupported, results
+  }
+
+  /// `place` is the --device that was asked for; nil for one among all.
+  init(_ backend: any Backend, extent: Extent, isBitwise: Bool, filter: String?, place: String?) {
+    device = backend.deviceName
+    let opened = (backend as? OpenCLBackend)?.queue.device
+    platform = opened.map { "\($0.platformName), \($0.platformVersion)" }
+    version = opened?.version
+    driver_version = opened?.driverVersion
+    revision = Revision.current
+    date = Date().formatted(.iso8601)
+    self.extent = extent
+    bitwise = isBitwise
+    self.filter = filter
+    let place = place ?? opened.flatMap(Self.place)
+    self.place = place.map { " --device '\($0)'" } ?? ""
+    environment = opened?.pretence.map { "FLASHCL_PRETEND=\($0.name) " } ?? ""
+  }
+
+  /// A device's rank, where there are several.
+  private static func place(_ device: Device) -> String? {
+    guard let all = try? Device.all(), all.count > 1 else { return nil }
+    return all.indices.map { "gpu:\($0)" }.first { (try? Device.select($0)) === device }
+  }
+
+  mutating func append(_ result: CaseResult, seconds: Double) {
+    let command = result.outcome == .failed ? environment + result.command + place : nil
+    results.append(Entry(result, command: command, seconds: seconds))
+    switch result.outcome {
+    case .passed: passed += 1
+    case .failed: failed += 1
+    case .unsupported: unsupported += 1
+    }
+  }
+
+  var failures: [Entry] { results.filter { $0.outcome == .failed } }
+
+  /// One line that says it all.
+  var verdict: String {
+    "\(count(passed, "case")) passed, \(failed) failed, \(unsupported) unsupported on \(device), in \(fixed(seconds, 1)) s"
+  }
+
+  struct Entry: Encodable {
+    let `case`: String
+    let operation: String
+    let strategy: String
+    let type: ElementType
+    let outcome: CaseResult.Outcome
+    @Nullable var reason: String?
+    @Nullable var error: Double?
+    @Nullable var tolerance: Double?
+    /// The command that repeats a failure.
+    @Nullable var command: String?
+    let seconds: Double
+    /// Of a failure, a line for each of the worst elements.
+    let worst: [String]
+
+    private enum CodingKeys: String, CodingKey {
+      case `case`, operation, strategy, type, outcome, reason, error, tolerance, command, seconds
+    }
+
+    init(_ result: CaseResult, command: String?, seconds: Double) {
+      `case` = result.case
+      operation = result.operation
+      strategy = result.strategy
+      type = result.type
+      outcome = result.outcome
+      reason = result.reason
+      error = result.error
+      tolerance = result.tolerance
+      self.command = command
+      self.seconds = seconds
+      worst = result.worst.map(\.description)
+    }
+
+    /// A failure in full: the case, what is wrong with it, and how to see it again.
+    var text: String { "\(`case`)\n\(details)" }
+
+    var details: String {
+      let lines = [reason ?? ""] + worst + (command.map { ["repeat: \($0)"] } ?? [])
+      return lines.map { "  \($0)\n" }.joined()
+    }
+
+    /// The share of its tolerance that the worst element used.
+    var share: Double? {
+      guard let error, let tolerance else { return nil }
+      return tolerance > 0 ? error / tolerance : error > 0 ? .infinity : 0
+    }
+  }
+}
+
+/// How many cases had which outcome.
+struct Tally {
+  var passed = 0
+  var failed = 0
+  var unsupported = 0
+
+  init(_ entries: some Sequence<CheckReport.Entry>) {
+    for entry in entries {
+      switch entry.outcome {
+      case .passed: passed += 1
+      case .failed: failed += 1
+      case .unsupported: unsupported += 1
+      }
+    }
+  }
+
+  var text: String {
+    [(passed, "passed"), (failed, "failed"), (unsupported, "unsupported")].filter { $0.0 > 0 }
+      .map { "\($0.0) \($0.1)" }.joined(separator: ", ")
+  }
+}
+
+/// The outcomes in rows of operations and strategies and columns of types.
+struct OutcomeMatrix {
+  struct Row {
+    let operation: String
+    let strategy: String
+    /// One for each type; nil where the operation has no case of it.
+    let cells: [Cell?]
+  }
+
+  struct Cell {
+    let tally: Tally
+    /// The entry that used most of its tolerance.
+    let worst: CheckReport.Entry?
+    /// Why the strategy runs none of these cases.
+    let reason: String?
+
+    init(_ entries: [CheckReport.Entry]) {
+      tally = Tally(entries)
+      worst = entries.filter { $0.share != nil }.max { ($0.share ?? 0) < ($1.share ?? 0) }
+      reason = entries.lazy.compactMap(\.reason).first
+    }
+  }
+
+  let types: [ElementType]
+  let rows: [Row]
+
+  init(_ report: CheckReport) {
+    var groups: [String: [ElementType: [CheckReport.Entry]]] = [:]
+    var order: [(String, String)] = []
+    for entry in report.results {
+      let key = "\(entry.operation) \(entry.strategy)"
+      if groups[key] == nil {
+        // Strategies of one operation stand together, whatever the order of the cases.
+        let place = order.lastIndex { $0.0 == entry.operation }.map { $0 + 1 } ?? order.count
+        order.insert((entry.operation, entry.strategy), at: place)
+      }
+      groups[key, default: [:]][entry.type, default: []].append(entry)
+    }
+    let types = ElementType.allCases.filter { type in groups.values.contains { $0[type] != nil } }
+    self.types = types
+    rows = order.map { operation, strategy in
+      let group = groups["\(operation) \(strategy)"] ?? [:]
+      return Row(
+        operation: operation, strategy: strategy, cells: types.map { type in group[type].map(Cell.init) })
+    }
+  }
+}
