@@ -60,7 +60,8 @@ struct Check: ParsableCommand {
   @Option(
     parsing: .unconditional,
     help: ArgumentHelp(
-      "In a process of its own, how long a case or a probe may take before it counts as hung.", valueName: "seconds"))
+      "In a process of its own, how long a case or a probe may take before it counts as hung.",
+      valueName: "seconds"))
   var limit = 120.0
   @Option(parsing: .unconditional, help: "A model to run instead: a .gguf file, or a folder.")
   var model: String?
@@ -71,7 +72,9 @@ struct Check: ParsableCommand {
 
   func validate() throws {
     if (model == nil) != (tokens == nil) { throw ValidationError("--model and --tokens go together") }
-    guard limit > 0 && limit <= 1e6 else { throw ValidationError("--limit must be above 0 s and at most 1000000 s") }
+    guard limit > 0 && limit <= 1e6 else {
+      throw ValidationError("--limit must be above 0 s and at most 1000000 s")
+    }
     let modes = [list, coverage, bitwise, model != nil].count { $0 }
     if modes > 1 { throw ValidationError("give one of --list, --coverage, --bitwise and --model") }
     if filter != nil && (coverage || model != nil) {
