@@ -70,8 +70,10 @@ export FLASHCL_CACHE="${FLASHCL_CACHE:-$scratch/cache}"
 say "$(date -u +%Y-%m-%dT%H:%M:%SZ) $(uname -srm), $(nproc) cores; drivers: $(cat "$OCL_ICD_VENDORS"/*.icd 2> /dev/null | tr '\n' ' ')"
 run 60 devices "$flashcl" devices
 run 20 doctor "$flashcl" devices --doctor
-run 200 check "$flashcl" check --full --format json --report "$out/check.html" --output "$out/check.json"
-run 90 bench "$flashcl" bench --chosen --output "$out/bench.json"
+# The quick check first: where the full one does not come to its end, its reports stay.
+run 60 quick "$flashcl" check --quick --report "$out/check.html" --report "$out/check.json"
+run 180 check "$flashcl" check --full --report "$out/check.html" --report "$out/check.json"
+run 60 bench "$flashcl" bench --chosen --output "$out/bench.json"
 run 90 attention "$flashcl" bench attention --chosen --sweep "N=512:16384:x2,D=64|128,causal=0|1,type=f16|f32" \
   --output "$out/attention.json" --plot "$out/attention.svg"
 run 60 models "$flashcl" bench --model-shape smollm2-135m --output "$out/models.json"
