@@ -41,9 +41,9 @@ import Testing
     let folder = try TemporaryFolder()
     let pretence = try #require(try Pretence.named("rdna2"))
     for device in Device.list(as: pretence) {
-      let found = Capabilities.probed(on: device, cache: ProgramCache(folder: folder.path))
+      let found = Capabilities.probed(on: device, cache: DiskCache(folder: folder.path))
       #expect(found.subgroupSize == 0 || found.subgroupSize == 32)
-      let queue = try Queue(device, capabilities: found, cache: ProgramCache(folder: nil))
+      let queue = try Queue(device, capabilities: found, cache: DiskCache(folder: nil))
       #expect(try queue.kernel("add", in: addSource, defines: [Define("FACTOR", "1.0f")]).argumentCount == 3)
     }
   }

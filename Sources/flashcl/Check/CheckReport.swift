@@ -44,7 +44,7 @@ struct CheckReport: Encodable {
     version = opened?.version
     driver_version = opened?.driverVersion
     revision = Revision.current
-    date = Date().formatted(.iso8601)
+    date = timestamp(Int(Date().timeIntervalSince1970))
     self.extent = extent
     bitwise = isBitwise
     self.filter = filter
