@@ -139,6 +139,27 @@ private func passed(_ subject: String, _ trial: String) -> TrialResult {
     #expect(desk.folder.files().allSatisfy { !$0.hasSuffix(".tmp") })
   }
 
+  /// The same with a pause between reading and writing, in which without the lock another would surely write.
+  @Test func oneProcessAtATimeChangesAFile() async throws {
+    let desk = try Desk()
+    let (key, cache) = (desk.key, desk.cache)
+    cache.store(key, [0])
+    await withTaskGroup(of: Void.self) { group in
+      for _ in 0..<4 {
+        group.addTask {
+          for _ in 0..<5 {
+            cache.exclusively {
+              let count = cache.load(key)?.first ?? 100
+              usleep(2000)
+              cache.store(key, [count + 1])
+            }
+          }
+        }
+      }
+    }
+    #expect(cache.load(key) == [20])
+  }
+
   @Test func withoutAFolderVerdictsHoldForThemselves() throws {
     for folder in [nil, "/proc/flashcl/verdicts"] {
       var verdicts = Verdicts(Fingerprint(), cache: DiskCache(folder: folder))
