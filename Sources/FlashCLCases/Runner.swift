@@ -75,17 +75,19 @@ public struct Runner {
   /// Runs what `filter` means and calls `report` after each case and strategy. With `bitwise` results are compared
   /// with those of a second run, and with those of each sequence or row alone, instead of with the reference.
   ///
-  /// The first `skipped` are left out. `before` is told what comes; where it gives a reason, the case has failed for that
+  /// `begin` is told how many there are. The first `skipped` are left out. `before` is told what comes; where it gives a reason, the case has failed for that
   /// reason and does not run.
   @discardableResult
   public func check(
     _ filter: String? = nil, bitwise: Bool = false, skipping skipped: Int = 0,
-    report: (CaseResult) throws -> Void = { _ in },
+    report: (CaseResult) throws -> Void = { _ in }, begin: (Int) throws -> Void = { _ in },
     before: (_ name: String, _ subject: String) throws -> String? = { _, _ in nil }
   ) throws -> [CaseResult] {
     var results: [CaseResult] = []
     var count = 0
-    for (item, strategies) in try select(filter) {
+    let selection = try select(filter)
+    try begin(selection.reduce(0) { $0 + $1.strategies.count })
+    for (item, strategies) in selection {
       let judge = Judge(item)
       for strategy in strategies {
         count += 1

@@ -119,10 +119,12 @@ public struct Verdicts: Sendable {
 
   /// Takes in what a run has shown, of as many trials as it made.
   ///
-  /// What failed is remembered, what passed is forgotten; so a run of a few trials forgets these alone. `known` names
-  /// all trials of each subject: a verdict on another trial (a suspicion, or a case that there was) is forgotten when
-  /// all known ones of its subject passed. `isWhole` says that everything was tried.
-  public mutating func record(_ results: [TrialResult], known: [String: Set<String>], isWhole: Bool = false) {
+  /// What failed is remembered, what passed is forgotten; so a run of a few trials forgets these alone. `known` names the
+  /// trials that prove a subject: when all of them passed, a verdict on what can be tried no more (a suspicion, or a case
+  /// that there was) is forgotten too; `others` can still be tried. `isWhole` says that everything was tried.
+  public mutating func record(
+    _ results: [TrialResult], known: [String: Set<String>], others: Set<String> = [], isWhole: Bool = false
+  ) {
     var passed: [String: Set<String>] = [:]
     var failed: [Verdict] = []
     for result in results {
@@ -138,7 +140,9 @@ public struct Verdicts: Sendable {
       verdicts.all.removeAll { verdict in
         guard let passed = passed[verdict.subject] else { return false }
         if passed.contains(verdict.trial) { return true }
-        guard let trials = known[verdict.subject], !trials.contains(verdict.trial) else { return false }
+        guard let trials = known[verdict.subject], !trials.contains(verdict.trial),
+          !others.contains(verdict.trial)
+        else { return false }
         return trials.isSubset(of: passed)
       }
       for verdict in failed { verdicts.put(verdict) }

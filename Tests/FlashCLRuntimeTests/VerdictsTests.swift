@@ -88,8 +88,9 @@ private func passed(_ subject: String, _ trial: String) -> TrialResult {
     #expect(desk.verdicts.objection(to: "a.x") != nil)
     verdicts.record([passed("a.x", "1"), passed("a.x", "2"), failed("a.x", "3")], known: known)
     #expect(desk.verdicts.all.map(\.trial) == ["of old", "3"])
-    verdicts.record(["1", "2", "3"].map { passed("a.x", $0) }, known: known)
-    #expect(desk.verdicts.all.isEmpty)
+    verdicts.record([failed("a.x", "large")], known: known)
+    verdicts.record(["1", "2", "3"].map { passed("a.x", $0) }, known: known, others: ["large"])
+    #expect(desk.verdicts.all.map(\.trial) == ["large"])  // there still is this one, and it was not tried
   }
 
   @Test func twentyPiecesOfGarbageAreNoVerdicts() throws {

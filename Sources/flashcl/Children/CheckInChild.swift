@@ -120,7 +120,6 @@ struct CheckInChild: ParsableCommand {
     backend.onTrial = { try? Output.line("tries \($0)") }
     let runner = check.runner(backend)
     let filter = check.filter.map(runner.pattern)
-    try Output.line("total \(runner.select(filter).reduce(0) { $0 + $1.strategies.count })")
     let lost = list(givenUp)
     func before(_ name: String, _ subject: String) throws -> String? {
       try Output.line("case \(name)")
@@ -128,7 +127,8 @@ struct CheckInChild: ParsableCommand {
     }
     try runner.check(
       filter, bitwise: check.bitwise, skipping: skip,
-      report: { try Output.line("result \(Output.jsonText($0))") }, before: before)
+      report: { try Output.line("result \(Output.jsonText($0))") }, begin: { try Output.line("total \($0)") },
+      before: before)
   }
 }
 

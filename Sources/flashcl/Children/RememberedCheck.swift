@@ -36,21 +36,21 @@ extension Check {
   private func inProcess(
     _ runner: Runner, begin: (Int) -> Void, report: (CaseResult) throws -> Void
   ) throws {
-    let filter = filter.map(runner.pattern)
-    begin(try runner.select(filter).reduce(0) { $0 + $1.strategies.count })
-    try runner.check(filter, bitwise: bitwise, report: report)
+    try runner.check(filter.map(runner.pattern), bitwise: bitwise, report: report, begin: begin)
   }
 
   /// Two runs with other bits make no strategy wrong: `--bitwise` is only remembered for what ended a process.
   private func remember(_ results: [CaseResult], _ ends: [TrialResult], in verdicts: inout Verdicts) {
     let ended = Set(ends.map(\.trial))
     let table = Dictionary(grouping: Case.all.filter { $0.purpose == .check }, by: \.operation)
-    var (trials, known): ([TrialResult], [String: Set<String>]) = (ends, [:])
+    let large = Dictionary(grouping: Case.all.filter { $0.purpose != .check }, by: \.operation)
+    var (trials, known, others): ([TrialResult], [String: Set<String>], Set<String>) = (ends, [:], [])
     if !bitwise {
       for result in results where !ended.contains(result.case) {
         let subject = "\(result.operation).\(result.strategy)"
         if known[subject] == nil {
           known[subject] = Set((table[result.operation] ?? []).map { $0.name(strategy: result.strategy) })
+          others.formUnion((large[result.operation] ?? []).map { $0.name(strategy: result.strategy) })
         }
         let failure = result.outcome == .failed ? (Verdict.Outcome.failed, result.reason ?? "") : nil
         trials.append(TrialResult(subject: subject, trial: result.case, failure: failure))
@@ -60,6 +60,6 @@ extension Check {
     let operations = Set(results.map(\.operation))
     let isWhole =
       !bitwise && operations.isSuperset(of: table.keys) && known.values.allSatisfy { $0.isSubset(of: tried) }
-    verdicts.record(trials, known: known, isWhole: isWhole)
+    verdicts.record(trials, known: known, others: others, isWhole: isWhole)
   }
 }
