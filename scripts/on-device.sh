@@ -71,12 +71,12 @@ say "$(date -u +%Y-%m-%dT%H:%M:%SZ) $(uname -srm), $(nproc) cores; drivers: $(ca
 run 60 devices "$flashcl" devices
 run 20 doctor "$flashcl" devices --doctor
 # The quick check first: where the full one does not come to its end, its reports stay.
-run 60 quick "$flashcl" check --quick --report "$out/check.html" --report "$out/check.json"
-run 180 check "$flashcl" check --full --report "$out/check.html" --report "$out/check.json"
+run 180 quick "$flashcl" check --quick --report "$out/check.html" --report "$out/check.json"
+run 90 check "$flashcl" check --full --report "$out/check.html" --report "$out/check.json"
 run 60 bench "$flashcl" bench --chosen --output "$out/bench.json"
-run 90 attention "$flashcl" bench attention --chosen --sweep "N=512:16384:x2,D=64|128,causal=0|1,type=f16|f32" \
+run 70 attention "$flashcl" bench attention --chosen --sweep "N=512:16384:x2,D=64|128,causal=0|1,type=f16|f32" \
   --output "$out/attention.json" --plot "$out/attention.svg"
-run 60 models "$flashcl" bench --model-shape smollm2-135m --output "$out/models.json"
+run 40 models "$flashcl" bench --model-shape smollm2-135m --output "$out/models.json"
 if python3 -c 'import torch' 2> /dev/null; then
   run 90 peers python3 "$here/peers/pytorch_attention.py" --flashcl "$flashcl" --rounds 1 --json "$out/peers.json"
 else
