@@ -78,7 +78,7 @@ run 70 attention "$flashcl" bench attention --chosen --sweep "N=512:16384:x2,D=6
   --output "$out/attention.json" --plot "$out/attention.svg"
 run 40 models "$flashcl" bench --model-shape smollm2-135m --output "$out/models.json"
 if python3 -c 'import torch' 2> /dev/null; then
-  run 90 peers python3 "$here/peers/pytorch_attention.py" --flashcl "$flashcl" --rounds 1 --json "$out/peers.json"
+  run 60 peers python3 "$here/peers/pytorch_attention.py" --flashcl "$flashcl" --rounds 1 --json "$out/peers.json"
 else
   say "-- peers: no python3 with torch here"
 fi
