@@ -121,8 +121,8 @@ rusticl() (
   check rusticl --quick '^(?!cache_append).*strategy=(items|rows|group|tiled|split),'
 )
 
-# Ten thousand times slower: the smallest of everything. Not attention's case `counted_or`, whose result is wrong here alone:
-# Oclgrind 21.10 extends the result of a vector comparison by zeros where OpenCL wants ones.
+# Ten thousand times slower: the smallest of everything. Not attention's case `counted_or`, whose counts by sixteens of rows are
+# wrong under Oclgrind 21.10 alone, with an empty log.
 oclgrind() (
   scripts/install.sh oclgrind
   path=$(find /usr/lib /usr/local/lib -name liboclgrind-rt-icd.so 2>/dev/null | head -n 1)

@@ -1,5 +1,6 @@
 #!/bin/sh
-# on-device.sh OUT: proves and times FlashCL on this machine's GPU, ends within eight minutes and leaves in OUT
+# on-device.sh OUT: proves and times FlashCL on this machine's GPU, ends within eight minutes and leaves in OUT what came to
+# its end by then:
 #
 #   log.txt          what was run and said         check.json, check.html   every case, and the report to look at
 #   bench.json       every operation, as a model would run it               attention.json, attention.svg  the sweep of attention
@@ -25,7 +26,8 @@ trap 'exit 1' HUP INT TERM
 left() { echo $((limit - $(date +%s) + start)); }
 say() { printf '%s\n' "$*" | tee -a "$log"; }
 
-# run SECONDS NAME COMMAND…: at most SECONDS, and never beyond the end. What a command has written by then stays.
+# run SECONDS NAME COMMAND…: at most SECONDS, and never beyond the end. Commands write their results last: one that is cut
+# leaves none.
 failures=0
 run() {
   seconds=$1 name=$2
