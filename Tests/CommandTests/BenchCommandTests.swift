@@ -74,6 +74,8 @@ private final class Elements: NSObject, XMLParserDelegate {
     (["--model-shape", "frobnicate"], "smollm2-135m"), (["--model-shape", "gpt2:q8_0"], "gpt2"),
     (["--model-shape", "gpt2", "--model", "x"], "not both"), (["--model", "x", "--batch", "0"], "sequences"),
     (["--model", "x", "--cache-types", "q4_0"], "q4_0"), (["--batch", "2"], "--model"),
+    (["--cache-lengths", "2"], "--model"),
+    (["--model", "x", "--cache-lengths", "8", "--decode", "0"], "--decode"),
     (["--model", "x", "--sweep", "rows=1"], "--sweep"), (["rms_norm", "--patience", "0"], "--patience"),
     (["claims", "frobnicate"], "quadratic"), (["claims", "rwkv"], "not built"), (["compare", "a"], "new"),
     (["compare", "a", "b", "--threshold", "-1"], "--threshold"),
@@ -89,7 +91,8 @@ private final class Elements: NSObject, XMLParserDelegate {
     (["attention", "--sweep", "N=1000000,H=64"], "GiB"),
     (["rms_norm", "--sweep", "rows=16777216,cols=16777216"], "memory"),
     (["rms_norm", "--sweep", "rows=1|2", "--plot", "/nonexistent/p.svg"], "/nonexistent/p.svg"),
-    (["claims"], "OpenCL device"), (["--model", Models.path("gpt2"), "--batch", "2"], "one sequence"),
+    (["claims"], "OpenCL device"),
+    (["--model", Models.path("gpt2"), "--cache-lengths", "64"], "context of 64"),
     (["--model", Models.path("bert"), "--cache-types", "f16"], "no cache"),
   ])
   func refused(arguments: [String], reason: String) throws {
@@ -115,6 +118,18 @@ private final class Elements: NSObject, XMLParserDelegate {
     let results = try #require(try result.json()["results"] as? [[String: Any]])
     #expect(results.compactMap { $0["batch"] as? Int } == [1, 2, 1, 2])
     #expect(results.allSatisfy { $0["cache_type"] is NSNull })
+  }
+
+  @Test func aDecoderInBatchesAndAfterACache() throws {
+    let result = try run(
+      "bench", "--model", Models.path("gpt2"), "--prompt-lengths", "3", "--cache-lengths", "20", "--batch",
+      "1,3",
+      "--decode", "4", "--format", "json")
+    let results = try #require(try result.json()["results"] as? [[String: Any]])
+    #expect(results.compactMap { $0["batch"] as? Int } == [1, 3, 1, 3])
+    #expect(results.compactMap { $0["prompt_tokens"] as? Int } == [3, 3, 20, 20])
+    #expect(results.map { $0["prefill_s"] is NSNull } == [false, false, true, true])
+    #expect(results.allSatisfy { $0["decode_tokens"] as? Int == 4 })
   }
 
   @Test(arguments: devices) func aModelOfRandomWeights(device: String) throws {

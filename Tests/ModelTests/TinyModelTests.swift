@@ -44,6 +44,35 @@ import Testing
     #expect(distance(logits, truth) <= 1e-4)
   }
 
+  /// Prompts of unequal lengths in calls of seven tokens, which cut them; then steps, in which one sequence rests.
+  @Test(arguments: ["llama-tied", "gpt2"], Place.available)
+  func sequencesSideBySideAreAsAlone(name: String, place: Place) throws {
+    let ids = try Fixtures.integers("\(name)/tokens.npy").elements
+    let truth = try Fixtures.floats("\(name)/logits.npy")
+    let vocabulary = truth.shape[1]
+    let decoder = try loadDecoder(Fixtures.path(name), on: place.backend())
+    func row(_ token: Int) -> ArraySlice<Float> {
+      truth.elements[token * vocabulary..<(token + 1) * vocabulary]
+    }
+    for lengths in [[9, 1], [9, 1, 17, 2, 7, 5]] {
+      let state = try DecoderState(decoder, capacity: ids.count, sequences: lengths.count, prefillRows: 7)
+      let first = try state.prefill(lengths.map { Array(ids[..<$0]) })
+      for (logits, length) in zip(first, lengths) {
+        #expect(try distance(decoder.backend.floats(logits), row(length - 1)) <= 1e-4)
+      }
+      let second = try decoder.backend.floats(state.decode(lengths.map { ids[$0] }))
+      #expect(distance(second, lengths.flatMap { row($0) }) <= 1e-4)
+      // One in the middle rests, the others go on by two tokens.
+      let resting = lengths.count / 2
+      let steps = lengths.enumerated().map { $0 == resting ? [] : [ids[$1 + 1], ids[$1 + 2]] }
+      let third = try decoder.backend.floats(
+        decoder.logits(state.hidden(steps, phase: .decode), phase: .prefill))
+      let rows = lengths.enumerated().flatMap { $0 == resting ? [] : row($1 + 1) + row($1 + 2) }
+      #expect(distance(third, rows) <= 1e-4)
+      #expect(state.counts == lengths.enumerated().map { $1 + ($0 == resting ? 1 : 3) })
+    }
+  }
+
   @Test(arguments: ["llama-tied", "gpt2"], Place.available)
   func everyLayerIsThatOfTransformers(name: String, place: Place) throws {
     let ids = try Fixtures.integers("\(name)/tokens.npy").elements

@@ -90,21 +90,19 @@ public final class GPT2: Decoder {
     let width = x.columns
     for (n, layer) in layers.enumerated() {
       let normed = try backend.layerNorm(x, gain: layer.norm1Gain, bias: layer.norm1Bias, epsilon: epsilon)
-      let qkv = try backend.linear(normed, layer.qkv, bias: layer.qkvBias, phase: step.phase)
+      let qkv = try backend.linear(normed, layer.qkv, bias: layer.qkvBias, phase: step.linearPhase)
       try backend.append(
         keys: qkv.slice(1, width..<2 * width).split(heads),
         values: qkv.slice(1, 2 * width..<3 * width).split(heads), slots: step.slots, to: caches[n])
-      let attended = try backend.mergedAttention(
-        qkv.slice(1, 0..<width).heads(heads),
-        .paged(
-          cache: caches[n], table: step.table, lengths: step.lengths, longest: step.longest),
-        AttentionOptions(mask: .causal(.lowerRight)), phase: step.phase)
-      x = try backend.linear(attended, layer.out, bias: layer.outBias, plus: x, phase: step.phase)
+      let attended = try backend.attention(
+        qkv.slice(1, 0..<width), heads: heads, over: caches[n], step,
+        AttentionOptions(mask: .causal(.lowerRight)))
+      x = try backend.linear(attended, layer.out, bias: layer.outBias, plus: x, phase: step.linearPhase)
 
       let normed2 = try backend.layerNorm(x, gain: layer.norm2Gain, bias: layer.norm2Bias, epsilon: epsilon)
       let up = try backend.linear(
-        normed2, layer.up, bias: layer.upBias, activation: activation, phase: step.phase)
-      x = try backend.linear(up, layer.down, bias: layer.downBias, plus: x, phase: step.phase)
+        normed2, layer.up, bias: layer.upBias, activation: activation, phase: step.linearPhase)
+      x = try backend.linear(up, layer.down, bias: layer.downBias, plus: x, phase: step.linearPhase)
       try observe?("layer \(n)", x)
     }
     return try backend.layerNorm(x, gain: normGain, bias: normBias, epsilon: epsilon)

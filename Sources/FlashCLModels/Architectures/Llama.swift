@@ -98,7 +98,7 @@ public final class Llama: Decoder {
     try observe?("embedding", x)
     for (n, layer) in layers.enumerated() {
       let normed = try backend.rmsNorm(x, gain: layer.attentionNorm, epsilon: epsilon)
-      let qkv = try backend.linear(normed, layer.qkv, bias: layer.qkvBias, phase: step.phase)
+      let qkv = try backend.linear(normed, layer.qkv, bias: layer.qkvBias, phase: step.linearPhase)
       let q = qkv.slice(1, 0..<queries)
       let k = qkv.slice(1, queries..<queries + keys)
       let v = qkv.slice(1, queries + keys..<queries + 2 * keys)
@@ -106,17 +106,14 @@ public final class Llama: Decoder {
         keys: k.split(keyHeads), values: v.split(keyHeads), slots: step.slots, positions: step.positions,
         table: rope, to: caches[n])
       try backend.rope(q.split(heads), positions: step.positions, table: rope, into: q.split(heads))
-      let attended = try backend.mergedAttention(
-        q.heads(heads),
-        .paged(
-          cache: caches[n], table: step.table, lengths: step.lengths, longest: step.longest),
-        AttentionOptions(mask: .causal(.lowerRight)), phase: step.phase)
-      x = try backend.linear(attended, layer.out, bias: layer.outBias, plus: x, phase: step.phase)
+      let attended = try backend.attention(
+        q, heads: heads, over: caches[n], step, AttentionOptions(mask: .causal(.lowerRight)))
+      x = try backend.linear(attended, layer.out, bias: layer.outBias, plus: x, phase: step.linearPhase)
 
       let normed2 = try backend.rmsNorm(x, gain: layer.feedForwardNorm, epsilon: epsilon)
-      let gateUp = try backend.linear(normed2, layer.gateUp, bias: layer.gateUpBias, phase: step.phase)
+      let gateUp = try backend.linear(normed2, layer.gateUp, bias: layer.gateUpBias, phase: step.linearPhase)
       let gated = try backend.siluMultiply(gateUp)
-      x = try backend.linear(gated, layer.down, bias: layer.downBias, plus: x, phase: step.phase)
+      x = try backend.linear(gated, layer.down, bias: layer.downBias, plus: x, phase: step.linearPhase)
       try observe?("layer \(n)", x)
     }
     return try backend.rmsNorm(x, gain: norm, epsilon: epsilon)

@@ -28,9 +28,15 @@ struct ModelBenchOptions: ParsableArguments {
   var decode: Int?
   @Option(
     parsing: .unconditional,
-    help: ArgumentHelp("Sequences side by side, for encoders (default: 1).", valueName: "list"),
+    help: ArgumentHelp("Sequences side by side (default: 1).", valueName: "list"),
     transform: { try Self.counts($0, "sequences") })
   var batch: [Int]?
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "Tokens that each sequence's cache has before decoding, which alone is timed.", valueName: "list"),
+    transform: { try Self.counts($0, "tokens") })
+  var cacheLengths: [Int]?
   @Option(
     parsing: .unconditional,
     help: ArgumentHelp("Types of the cache: f32, f16, bf16, q8_0 (default: f32).", valueName: "list"),
@@ -62,8 +68,11 @@ struct ModelBenchOptions: ParsableArguments {
     if !isGiven && (promptLengths != nil || decode != nil) {
       throw ValidationError("--prompt-lengths and --decode are for --model")
     }
-    if !isGiven && (batch != nil || cacheTypes != nil) {
-      throw ValidationError("--batch and --cache-types are for --model")
+    if !isGiven && (batch != nil || cacheTypes != nil || cacheLengths != nil) {
+      throw ValidationError("--batch, --cache-lengths and --cache-types are for --model")
+    }
+    if cacheLengths != nil && decode == 0 {
+      throw ValidationError("--cache-lengths times decoding, and --decode is 0")
     }
     if let decode, decode < 0 { throw ValidationError("--decode must be 0 or more, not \(decode)") }
   }
@@ -82,23 +91,28 @@ struct ModelBench: Encodable {
   let results: [Entry]
 
   struct Entry: Encodable {
+    /// Of each sequence; in its cache when decoding begins.
     let prompt_tokens: Int
     /// Sequences side by side.
     let batch: Int
     @Nullable var cache_type: String?
-    /// The median of several runs.
-    let prefill_s: Double
+    /// The median of several runs; nil where decoding alone is timed.
+    @Nullable var prefill_s: Double?
     /// Of all sequences together.
-    let prefill_tokens_per_s: Double
+    @Nullable var prefill_tokens_per_s: Double?
     /// (slowest − fastest) / median.
-    let prefill_spread: Double
+    @Nullable var prefill_spread: Double?
+    /// Of each sequence.
     let decode_tokens: Int
+    /// Of all sequences together.
     @Nullable var decode_tokens_per_s: Double?
-    /// (p90 − p10) / median of single tokens.
+    /// (p90 − p10) / median of single steps.
     @Nullable var decode_spread: Double?
   }
 
   private static let runs = 5
+  /// Steps of decoding that are not timed: the first compile.
+  private static let warmUp = 2
 
   init(_ options: ModelBenchOptions, on backend: any Backend, isQuiet: Bool) throws {
     let clock = ContinuousClock()
@@ -121,29 +135,35 @@ struct ModelBench: Encodable {
     if let length = options.promptLengths?.first(where: { $0 > context }) {
       throw Failure("a prompt of \(length) tokens does not fit in the model's context of \(context)")
     }
-    if case .decoder = loaded, let batch = options.batch?.first(where: { $0 > 1 }) {
-      throw Failure("a batch of \(batch): decoders serve one sequence at a time; encoders take --batch")
+    if let length = options.cacheLengths?.first(where: { $0 >= context }) {
+      throw Failure("after \(length) tokens none fits in the model's context of \(context)")
     }
-    if case .encoder = loaded, options.cacheTypes != nil {
-      throw Failure("--cache-types: an encoder has no cache")
+    if case .encoder = loaded, options.cacheTypes != nil || options.cacheLengths != nil {
+      throw Failure("--cache-types and --cache-lengths: an encoder has no cache")
     }
     if !isQuiet {
       try Output.line("\(model) on \(backend.deviceName), loaded in \(fixed(load_s, 2)) s")
       try Output.line("  prompt  batch  cache  prefill tokens/s    ±%  decode tokens/s    ±%  after")
     }
-    let lengths = options.promptLengths ?? [16, 128, 512].filter { $0 <= context }
+    let prompts =
+      options.promptLengths ?? (options.cacheLengths == nil ? [16, 128, 512].filter { $0 <= context } : [])
     var results: [Entry] = []
-    for length in lengths {
-      switch loaded {
-      case .encoder(let encoder):
-        for batch in options.batch ?? [1] {
-          results.append(try Self.encode(encoder, length, batch))
-          if !isQuiet { try Output.line(results[results.count - 1].text) }
-        }
-      case .decoder(let decoder):
-        for type in options.cacheTypes ?? [.f32] {
-          results.append(try Self.decode(decoder, length, min(options.decode ?? 128, context - length), type))
-          if !isQuiet { try Output.line(results[results.count - 1].text) }
+    func add(_ entry: Entry) throws {
+      results.append(entry)
+      if !isQuiet { try Output.line(entry.text) }
+    }
+    let points = prompts.map { ($0, true) } + (options.cacheLengths ?? []).map { ($0, false) }
+    for (length, timesPrefill) in points {
+      for batch in options.batch ?? [1] {
+        switch loaded {
+        case .encoder(let encoder): try add(Self.encode(encoder, length, batch))
+        case .decoder(let decoder):
+          for type in options.cacheTypes ?? [.f32] {
+            try add(
+              Self.decode(
+                decoder, length, batch, tokens: min(options.decode ?? 128, context - length), cache: type,
+                prefillRuns: timesPrefill ? Self.runs : 0))
+          }
         }
       }
     }
@@ -180,55 +200,63 @@ struct ModelBench: Encodable {
     return Entry(length, batch, nil, times: times, decoded: [])
   }
 
-  private static func decode(_ decoder: any Decoder, _ length: Int, _ tokens: Int, _ cache: ElementType)
-    throws
-    -> Entry
-  {
+  /// Prefills `batch` prompts `prefillRuns` times after one that compiles, and decodes after the last.
+  private static func decode(
+    _ decoder: any Decoder, _ length: Int, _ batch: Int, tokens: Int, cache: ElementType, prefillRuns: Int
+  ) throws -> Entry {
     let (clock, backend) = (ContinuousClock(), decoder.backend)
-    let ids = ids(length, of: decoder.vocabularySize)
+    let prompts = [[Int32]](repeating: ids(length, of: decoder.vocabularySize), count: batch)
+    let untimed = min(warmUp, decoder.contextLength - length - tokens)
+    let capacity = length + untimed + tokens
     var (times, decoded): ([Double], [Double]) = ([], [])
-    for run in 0...runs {
-      Terminal.progress("prompt of \(length), run \(run) of \(runs)")
-      let state = try DecoderState(decoder, capacity: length + tokens, cacheType: cache)
+    for run in 0...prefillRuns {
+      Terminal.progress(
+        "\(batch > 1 ? "\(batch) prompts" : "prompt") of \(length), run \(run) of \(prefillRuns)")
+      let state = try DecoderState(decoder, capacity: capacity, sequences: batch, cacheType: cache)
       let begin = clock.now
-      var next = try backend.integers(backend.argmax(state.prefill(ids)))[0]
+      var next = try state.prefill(prompts).map { try backend.integers(backend.argmax($0))[0] }
       times.append(clock.now.seconds(since: begin))
-      // The first run compiles; the last is the one whose decoding is timed.
-      let isLast = run == runs
-      for _ in 0..<(isLast ? tokens : run == 0 ? min(tokens, 2) : 0) {
+      // The first run compiles; the last is the one whose decoding is timed, after a few steps that may compile.
+      let isLast = run == prefillRuns
+      for step in 0..<(isLast ? untimed + tokens : 0) {
         let start = clock.now
-        next = try backend.integers(backend.argmax(state.decode(next)))[0]
-        if isLast { decoded.append(clock.now.seconds(since: start)) }
+        next = try backend.integers(backend.argmax(state.decode(next)))
+        if step >= untimed { decoded.append(clock.now.seconds(since: start)) }
       }
     }
     Terminal.progress("")
-    return Entry(length, 1, cache, times: times, decoded: decoded)
+    return Entry(length, batch, cache, times: times, decoded: decoded)
   }
 }
 
 extension ModelBench.Entry {
-  /// `times` of prefill, the first of which compiled; `decoded` of each token.
+  /// `times` of prefill, the first of which compiled; `decoded` of each step.
   fileprivate init(_ length: Int, _ batch: Int, _ cache: ElementType?, times: [Double], decoded: [Double]) {
-    let (sorted, tokens) = (times.dropFirst().sorted(), decoded.sorted())
-    let median = sorted[sorted.count / 2]
+    let (sorted, steps) = (times.dropFirst().sorted(), decoded.sorted())
     prompt_tokens = length
     self.batch = batch
     cache_type = cache?.rawValue
-    prefill_s = median
-    prefill_tokens_per_s = Double(batch * length) / median
-    prefill_spread = (sorted[sorted.count - 1] - sorted[0]) / median
-    decode_tokens = tokens.count
-    decode_tokens_per_s = tokens.isEmpty ? nil : Double(tokens.count) / tokens.reduce(0, +)
-    decode_spread =
-      tokens.isEmpty
-      ? nil : (tokens[tokens.count * 9 / 10] - tokens[tokens.count / 10]) / tokens[tokens.count / 2]
+    if !sorted.isEmpty {
+      let median = sorted[sorted.count / 2]
+      prefill_s = median
+      prefill_tokens_per_s = Double(batch * length) / median
+      prefill_spread = (sorted[sorted.count - 1] - sorted[0]) / median
+    }
+    decode_tokens = steps.count
+    if !steps.isEmpty {
+      decode_tokens_per_s = Double(batch * steps.count) / steps.reduce(0, +)
+      decode_spread = (steps[steps.count * 9 / 10] - steps[steps.count / 10]) / steps[steps.count / 2]
+    }
   }
 
   fileprivate var text: String {
-    right("\(prompt_tokens)", 8) + right("\(batch)", 7) + right(cache_type ?? "-", 7)
-      + right(fixed(prefill_tokens_per_s, 1), 18) + right(fixed(prefill_spread * 100, 0), 6)
-      + right(decode_tokens_per_s.map { fixed($0, 1) } ?? "-", 17)
-      + right(decode_spread.map { fixed($0 * 100, 0) } ?? "-", 6) + "  \(decode_tokens) tokens"
+    func number(_ value: Double?, _ width: Int, _ digits: Int) -> String {
+      right(value.map { fixed($0, digits) } ?? "-", width)
+    }
+    return right("\(prompt_tokens)", 8) + right("\(batch)", 7) + right(cache_type ?? "-", 7)
+      + number(prefill_tokens_per_s, 18, 1) + number(prefill_spread.map { 100 * $0 }, 6, 0)
+      + number(decode_tokens_per_s, 17, 1) + number(decode_spread.map { 100 * $0 }, 6, 0)
+      + "  \(decode_tokens) tokens"
   }
 }
 
@@ -236,6 +264,7 @@ extension ModelBench.Entry {
 
 extension ModelBench {
   var csv: String {
+    func text(_ value: Double?) -> String { value.map { "\($0)" } ?? "" }
     let names = [
       "model", "prompt_tokens", "batch", "cache_type", "prefill_s", "prefill_tokens_per_s", "prefill_spread",
       "decode_tokens", "decode_tokens_per_s", "decode_spread",
@@ -244,9 +273,9 @@ extension ModelBench {
       [names]
         + results.map { entry in
           [
-            model, "\(entry.prompt_tokens)", "\(entry.batch)", entry.cache_type ?? "", "\(entry.prefill_s)",
-            "\(entry.prefill_tokens_per_s)", "\(entry.prefill_spread)", "\(entry.decode_tokens)",
-            entry.decode_tokens_per_s.map { "\($0)" } ?? "", entry.decode_spread.map { "\($0)" } ?? "",
+            model, "\(entry.prompt_tokens)", "\(entry.batch)", entry.cache_type ?? "", text(entry.prefill_s),
+            text(entry.prefill_tokens_per_s), text(entry.prefill_spread), "\(entry.decode_tokens)",
+            text(entry.decode_tokens_per_s), text(entry.decode_spread),
           ]
         })
   }
@@ -266,14 +295,16 @@ extension ModelBench {
         (entry.batch > 1 ? ", batch \(entry.batch)" : "")
         + (entry.cache_type.map { $0 == "f32" ? "" : ", cache \($0)" } ?? "")
       let x = Double(entry.prompt_tokens)
-      add("prefill\(kind)", .init(x: x, y: entry.prefill_tokens_per_s, spread: entry.prefill_spread))
+      if let rate = entry.prefill_tokens_per_s {
+        add("prefill\(kind)", .init(x: x, y: rate, spread: entry.prefill_spread ?? 0))
+      }
       if let rate = entry.decode_tokens_per_s {
         add("decode\(kind)", .init(x: x, y: rate, spread: entry.decode_spread ?? 0))
       }
     }
     let name = model.split(separator: "/").last.map(String.init) ?? model
     return Plot(
-      title: "\(name): prefill, and decode after it", subtitle: device, x: "tokens of the prompt",
+      title: "\(name): prefill, and decode after it", subtitle: device, x: "tokens of each prompt",
       y: "tokens/s",
       panels: [Plot.Panel(series: series)], notes: ["Bars: the spread of several runs, or of single tokens."])
   }

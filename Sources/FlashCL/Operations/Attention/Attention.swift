@@ -361,9 +361,11 @@ extension Backend {
     return y
   }
 
-  /// The same with the heads of a position side by side, `[B · Lq, Hq · Dv]`, as a linear layer reads them.
+  /// The same with the heads of a position side by side, `[B · Lq, Hq · Dv]`, or `[total, Hq · Dv]` of ragged rows, as a
+  /// linear layer reads them.
   public func mergedAttention(
-    _ q: Tensor, _ source: Attention.Source, _ options: AttentionOptions = AttentionOptions(), phase: Phase
+    _ q: Tensor, rows: Attention.Rows = .equal, _ source: Attention.Source,
+    _ options: AttentionOptions = AttentionOptions(), phase: Phase
   ) throws -> Tensor {
     let valueSize =
       switch source {
@@ -373,7 +375,8 @@ extension Backend {
     let (batch, heads, queries) = (q.shape[0], q.shape[1], q.shape[2])
     let y = try allocate([batch, queries, heads, valueSize], q.type)
     try run(
-      Attention(q: q, source: source, options: options, phase: phase, y: y.permuted([0, 2, 1, 3])))
+      Attention(
+        q: q, rows: rows, source: source, options: options, phase: phase, y: y.permuted([0, 2, 1, 3])))
     return y.reshaped([batch * queries, heads * valueSize])
   }
 }
