@@ -24,11 +24,17 @@ FILE_TEXT(attention_weights) = {
 FILE_TEXT(cache_append) = {
 #embed "cache_append.cl" suffix(, )
   0};
+FILE_TEXT(cache_copy) = {
+#embed "cache_copy.cl" suffix(, )
+  0};
 FILE_TEXT(ceilings) = {
 #embed "ceilings.cl" suffix(, )
   0};
 FILE_TEXT(embedding) = {
 #embed "embedding.cl" suffix(, )
+  0};
+FILE_TEXT(gather) = {
+#embed "gather.cl" suffix(, )
   0};
 FILE_TEXT(gelu) = {
 #embed "gelu.cl" suffix(, )
@@ -74,8 +80,10 @@ static const struct {
   {"attention_rows.cl", attention_rows},
   {"attention_weights.cl", attention_weights},
   {"cache_append.cl", cache_append},
+  {"cache_copy.cl", cache_copy},
   {"ceilings.cl", ceilings},
   {"embedding.cl", embedding},
+  {"gather.cl", gather},
   {"gelu.cl", gelu},
   {"layer_norm.cl", layer_norm},
   {"linear.cl", linear},

@@ -66,8 +66,10 @@ extension Case {
   /// Every table of the project.
   public static var all: [Case] {
     [
-      embeddingCases, layerNormCases, rmsNormCases, geluCases, siluMultiplyCases, ropeCases, linearCases,
-      attentionCases, attentionWeightsCases, cacheAppendCases, softmaxCases, argMaxCases, topKCases,
+      embeddingCases, gatherCases, layerNormCases, rmsNormCases, geluCases, siluMultiplyCases, ropeCases,
+      linearCases,
+      attentionCases, attentionWeightsCases, cacheAppendCases, cacheCopyCases, softmaxCases, argMaxCases,
+      topKCases,
     ].flatMap { $0 }
   }
 
