@@ -135,6 +135,7 @@ inline float2 rope_turn(float a, float b, __global const float *cosines, __globa
 #define ACTIVATION_GELU 2
 #define ACTIVATION_GELU_TANH 3
 #define ACTIVATION_SILU 4
+#define ACTIVATION_TANH 5
 
 inline float gelu_exact(float x) { return 0.5f * x * erfc(-0.70710678f * x); }
 
@@ -149,6 +150,7 @@ inline float activate(float x, int activation) {
     case ACTIVATION_GELU: return gelu_exact(x);
     case ACTIVATION_GELU_TANH: return gelu_tanh(x);
     case ACTIVATION_SILU: return silu(x);
+    case ACTIVATION_TANH: return tanh(x);
     default: return x;
   }
 }
@@ -188,6 +190,7 @@ inline float16 activate16(float16 x, int activation) {
     case ACTIVATION_GELU: return gelu_exact16(x);
     case ACTIVATION_GELU_TANH: return gelu_tanh16(x);
     case ACTIVATION_SILU: return silu16(x);
+    case ACTIVATION_TANH: return tanh16(x);
     default: return x;
   }
 }

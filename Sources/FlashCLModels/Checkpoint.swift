@@ -94,6 +94,40 @@ extension Checkpoint {
     return size
   }
 
+  /// A whole number from 0 on, such as a token's id.
+  func count(_ name: String, default fallback: Int? = nil) throws -> Int {
+    let (name, value, isThere) = setting(name, gguf: nil)
+    if !isThere, let fallback { return fallback }
+    guard let value, let count = Int(exactly: value), (0...1 << 24).contains(count) else {
+      throw error("the setting \(name) is no whole number from 0 to \(1 << 24)")
+    }
+    return count
+  }
+
+  /// A switch of config.json; `fallback` where it is absent or null.
+  func flag(_ name: String, default fallback: Bool) throws -> Bool {
+    guard case .config(let config) = settings, let value = config[name], !value.isNull else {
+      return fallback
+    }
+    guard let flag = value.bool else { throw error("the setting \(name) is neither true nor false") }
+    return flag
+  }
+
+  /// The classes of config.json's id2label, in order; two without names where there is none, as transformers has it.
+  func labels() throws -> [String] {
+    guard case .config(let config) = settings, let members = config["id2label"]?.object else {
+      return ["LABEL_0", "LABEL_1"]
+    }
+    let names = Dictionary(
+      members.map { ($0.key.string, $0.value.string) }, uniquingKeysWith: { first, _ in first })
+    return try (0..<names.count).map { index in
+      guard let name = names["\(index)"] ?? nil else {
+        throw error("id2label has no name for class \(index)")
+      }
+      return name
+    }
+  }
+
   /// Refuses a folder whose setting has another value than these; absent and null are accepted.
   func require(_ name: String, _ values: [String]) throws {
     guard case .config(let config) = settings, let value = config[name], !value.isNull else { return }
@@ -190,6 +224,14 @@ extension Checkpoint {
   /// A vector of f32, whatever its storage.
   func vector(_ hf: String, gguf: String? = nil, _ count: Int) throws -> Tensor {
     try backend.tensor(try floats(name(hf, gguf), count), [count])
+  }
+
+  /// A layer norm's gain and bias.
+  func norm(_ hf: String, gguf: String? = nil, _ count: Int) throws -> (gain: Tensor, bias: Tensor) {
+    (
+      gain: try vector("\(hf).weight", gguf: gguf.map { "\($0).weight" }, count),
+      bias: try vector("\(hf).bias", gguf: gguf.map { "\($0).bias" }, count)
+    )
   }
 
   private func floats(_ name: String, _ count: Int) throws -> [Float] {

@@ -7,7 +7,7 @@ public enum Architectures {
   /// What a file's architecture turned out to be.
   public enum Model {
     case decoder(any Decoder)
-    case encoder(BERT)
+    case encoder(any TextEncoder)
   }
 
   private struct Entry: Sendable {
@@ -18,8 +18,15 @@ public enum Architectures {
   private static let entries = [
     Entry(names: ["LlamaForCausalLM", "llama"]) { .decoder(try Llama($0, on: $1)) },
     Entry(names: ["GPT2LMHeadModel", "GPT2Model", "gpt2"]) { .decoder(try GPT2($0, on: $1)) },
-    Entry(names: ["BertModel", "BertForMaskedLM"]) { .encoder(try BERT($0, on: $1)) },
+    Entry(names: encoders("Bert", "Roberta", "XLMRoberta", "DistilBert", "Albert", "Electra", "RoFormer")) {
+      .encoder(try BERT($0, on: $1))
+    },
   ]
+
+  /// transformers' names of a family's classes.
+  private static func encoders(_ families: String...) -> [String] {
+    families.flatMap { family in (["Model"] + EncoderTask.suffixes).map { family + $0 } }
+  }
 
   /// Every name under which a file may state its architecture.
   public static var names: [String] { entries.flatMap(\.names) }

@@ -4,12 +4,12 @@ import FlashCLTokenizers
 
 /// Sentences to vectors, as the sentence-transformers package computes them.
 ///
-/// Reads modules.json (pooling, normalising), 1_Pooling/config.json and sentence_bert_config.json; a plain BERT folder is
+/// Reads modules.json (pooling, normalising), 1_Pooling/config.json and sentence_bert_config.json; a plain encoder's folder is
 /// pooled by mean and not normalised. tokenizer.json's own padding and truncation are ignored.
 public final class SentenceEncoder {
   public enum Pooling: String, Sendable { case mean, cls }
 
-  public let model: BERT
+  public let model: any TextEncoder
   public let pooling: Pooling
   public let normalises: Bool
   /// Tokens after which a sentence is cut, its special tokens counted.
@@ -58,12 +58,9 @@ public final class SentenceEncoder {
       // The end mark stays, as if the text itself were shorter.
       return ids.count <= maxTokens ? ids : Array(ids[..<(maxTokens - 1)]) + ids.suffix(1)
     }
-    let longest = batch.map(\.count).max() ?? 0
-    let hidden = try model.backend.floats(model.hidden(batch))
-    return batch.enumerated().map { index, ids in
-      let begin = index * longest * model.width
-      return pool(hidden[begin..<begin + ids.count * model.width])
-    }
+    let tokens = TokenBatch(batch)
+    let hidden = try model.backend.floats(model.hidden(tokens))
+    return tokens.ranges.map { pool(hidden[$0.lowerBound * model.width..<$0.upperBound * model.width]) }
   }
 
   private func pool(_ hidden: ArraySlice<Float>) -> [Float] {

@@ -38,8 +38,11 @@ struct Logits: ParsableCommand {
       try writer.finish()
     case .encoder(let encoder):
       let ids = try tokens.checked(vocabulary: encoder.vocabularySize)
+      guard encoder.task == .maskedToken else {
+        throw Failure("\(model.model): the model has no head of masked tokens")
+      }
       let writer = try NumPyWriter(path, shape: [ids.count, encoder.vocabularySize], of: Float.self)
-      try Self.append(encoder.hidden([ids]), to: writer, on: backend, encoder.maskedTokenLogits)
+      try Self.append(encoder.hidden(TokenBatch([ids])), to: writer, on: backend, encoder.scores)
       try writer.finish()
     }
     Terminal.progress("")

@@ -79,3 +79,10 @@ func loadDecoder(_ path: String, on backend: any Backend) throws -> any Decoder 
   }
   return decoder
 }
+
+func loadEncoder(_ path: String, on backend: any Backend) throws -> any TextEncoder {
+  guard case .encoder(let encoder) = try Architectures.load(ModelSource.open(path), on: backend) else {
+    throw ModelError("\(path) is no encoder")
+  }
+  return encoder
+}

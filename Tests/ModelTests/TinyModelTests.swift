@@ -100,36 +100,24 @@ import Testing
   func bertIsThatOfTransformers(place: Place) throws {
     let ids = try Fixtures.integers("bert/tokens.npy").elements
     let backend = try place.backend()
-    let model = try loadEncoder("bert", on: backend)
-    let logits = try backend.floats(model.maskedTokenLogits(model.hidden([ids])))
+    let model = try loadEncoder(Fixtures.path("bert"), on: backend)
+    let logits = try backend.floats(model.scores(model.hidden(TokenBatch([ids]))))
     #expect(try distance(logits, Fixtures.floats("bert/logits.npy").elements) <= 1e-4)
   }
 
   @Test(arguments: Place.available)
-  func paddingChangesNothing(place: Place) throws {
+  func sentencesOfUnequalLengths(place: Place) throws {
     let batch = try Fixtures.integers("bert-padded/batch.npy")
     let lengths = try Fixtures.integers("bert-padded/lengths.npy").elements.map { Int($0) }
     let longest = batch.shape[1]
     let sentences = lengths.enumerated().map { Array(batch.elements[$0 * longest..<$0 * longest + $1]) }
     let backend = try place.backend()
-    let model = try loadEncoder("bert", on: backend)
-    let hidden = try backend.floats(model.hidden(sentences))
-    let real = lengths.enumerated().flatMap { index, length in
-      hidden[index * longest * model.width..<(index * longest + length) * model.width]
-    }
+    let model = try loadEncoder(Fixtures.path("bert"), on: backend)
+    let real = try backend.floats(model.hidden(TokenBatch(sentences)))
     #expect(try distance(real, Fixtures.floats("bert-padded/hidden.npy").elements) <= 1e-4)
     // The same sentence alone: the truth needs no padding.
-    let alone = try backend.floats(model.hidden([sentences[0]]))
+    let alone = try backend.floats(model.hidden(TokenBatch([sentences[0]])))
     #expect(distance(alone, real[..<alone.count]) <= 1e-5)
-  }
-
-  private func loadEncoder(_ name: String, on backend: any Backend) throws -> BERT {
-    guard
-      case .encoder(let model) = try Architectures.load(ModelSource.open(Fixtures.path(name)), on: backend)
-    else {
-      throw ModelError("\(name) is no encoder")
-    }
-    return model
   }
 
   // MARK: What is refused

@@ -9,4 +9,6 @@ public enum Activation: String, Sendable, CaseIterable {
   case geluTanh = "gelu_tanh"
   /// x / (1 + e^−x), also called swish
   case silu
+  /// (e^x − e^−x) / (e^x + e^−x), before the classes of BERT
+  case tanh
 }

@@ -149,6 +149,7 @@ extension Activation {
     case .gelu: 2
     case .geluTanh: 3
     case .silu: 4
+    case .tanh: 5
     }
   }
 }

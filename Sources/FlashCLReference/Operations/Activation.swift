@@ -11,6 +11,7 @@ extension Activation {
     // ½·(1 + tanh u) = 1 / (1 + e^−2u), which does not cancel for negative u
     case .geluTanh: x / (1 + S.exp(-2 * S(2 / Double.pi).squareRoot() * (x + S(0.044715) * x * x * x)))
     case .silu: x / (1 + S.exp(-x))
+    case .tanh: S.tanh(x)
     }
   }
 }

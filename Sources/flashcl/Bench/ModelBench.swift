@@ -185,14 +185,14 @@ struct ModelBench: Encodable {
     (0..<length).map { Int32((7 * $0 + 11) % vocabulary) }
   }
 
-  private static func encode(_ encoder: BERT, _ length: Int, _ batch: Int) throws -> Entry {
+  private static func encode(_ encoder: any TextEncoder, _ length: Int, _ batch: Int) throws -> Entry {
     let clock = ContinuousClock()
     let ids = [[Int32]](repeating: ids(length, of: encoder.vocabularySize), count: batch)
     var times: [Double] = []
     for run in 0...runs {
       Terminal.progress("\(count(batch, "sequence")) of \(length), run \(run) of \(runs)")
       let start = clock.now
-      _ = try encoder.hidden(ids)
+      _ = try encoder.hidden(TokenBatch(ids))
       try encoder.backend.synchronise()
       times.append(clock.now.seconds(since: start))
     }

@@ -108,7 +108,7 @@ struct ModelCheck: Encodable {
       return ids
     case .encoder(let encoder):
       let ids = try tokens.checked(vocabulary: encoder.vocabularySize)
-      _ = try encoder.hidden([ids], observe: { try observe(.prefill, $0, $1) })
+      _ = try encoder.hidden(TokenBatch([ids]), observe: { try observe(.prefill, $0, $1) })
       return ids
     }
   }
