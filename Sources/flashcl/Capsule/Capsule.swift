@@ -58,7 +58,8 @@ struct Capsule: ParsableCommand {
     }
     guard Capsule.canHold(strategy) else {
       throw Failure(
-        "\(item.name(strategy: strategy)): the library's own launches cannot be written down; 'flashcl check' repeats it")
+        "\(item.name(strategy: strategy)): the library's own launches cannot be written down; 'flashcl check' repeats it"
+      )
     }
     var isWritten = false
     let (result, recording) = try backend.queue.record(

@@ -26,7 +26,8 @@ struct CapsuleCommand {
     let command = (["flashcl"] + arguments.dropLast() + ["'\(result.case)'"]).joined(separator: " ")
     var name = Fingerprint()
     for text in [environment, command, place] { name.combine(text) }
-    file = "\(result.operation)-\(result.strategy)-\(result.type.rawValue)-\(name.description.prefix(8)).capsule"
+    file =
+      "\(result.operation)-\(result.strategy)-\(result.type.rawValue)-\(name.description.prefix(8)).capsule"
     text = "\(environment)\(command) --output \(file)\(place)"
   }
 }
