@@ -34,15 +34,27 @@ public struct CaseResult: Codable, Sendable {
   /// True where the case was compared with itself.
   var isBitwise = false
   /// True for a case that only `--full` knows.
-  var isLarge = false
+  public internal(set) var isLarge = false
+  /// True where nothing came back: the process ended, or would have.
+  public internal(set) var isLost = false
+  /// False where it was not tried at all, after others had ended the process.
+  public internal(set) var wasTried = true
 
+  /// The options of `flashcl check` that try the case so, each with a space after it.
+  private var options: String { (isBitwise ? "--bitwise " : "") + (isLarge ? "--full " : "") }
   /// The command that repeats the case.
-  public var command: String {
-    "flashcl check\(isBitwise ? " --bitwise" : "")\(isLarge ? " --full" : "") '\(`case`)'"
+  public var command: String { "flashcl check \(options)'\(`case`)'" }
+  /// What was tried: the case, and how.
+  public var trial: String { options + `case` }
+
+  /// The arguments of `flashcl` that keep the case's launches in a file; what was lost is not launched again for that.
+  public var capsule: [String] {
+    ["capsule"] + (isBitwise ? ["--bitwise"] : []) + (isLost ? ["--unlaunched"] : []) + [`case`]
   }
 
   private enum CodingKeys: String, CodingKey {
     case `case`, operation, strategy, type, outcome, reason, error, tolerance, worst, isBitwise, isLarge
+    case isLost, wasTried
   }
 }
 
@@ -51,6 +63,7 @@ public struct Runner {
   public let backend: any Backend
   public let cases: [Case]
   public let extent: Extent
+  private let truths = Truths()
 
   /// `cases` nil takes every table's cases of this purpose; the full extent adds those of the other.
   public init(
@@ -88,14 +101,15 @@ public struct Runner {
     let selection = try select(filter)
     try begin(selection.reduce(0) { $0 + $1.strategies.count })
     for (item, strategies) in selection {
-      let judge = Judge(item)
       for strategy in strategies {
         count += 1
         if count <= skipped { continue }
         if let reason = try before(item.name(strategy: strategy), "\(item.operation).\(strategy)") {
-          results.append(result(item, strategy, .failed, reason))
+          var result = lost(item, strategy, reason, bitwise: bitwise)
+          result.wasTried = false
+          results.append(result)
         } else {
-          results.append(bitwise ? checkBits(item, strategy: strategy) : check(item, strategy, judge))
+          results.append(check(item, strategy: strategy, bitwise: bitwise))
         }
         try report(results[results.count - 1])
       }
@@ -103,8 +117,10 @@ public struct Runner {
     return results
   }
 
-  /// Runs one case under one strategy.
-  public func check(_ item: Case, strategy: String) -> CaseResult { check(item, strategy, Judge(item)) }
+  /// Runs one case under one strategy, and compares it with the reference or, with `bitwise`, with itself.
+  public func check(_ item: Case, strategy: String, bitwise: Bool = false) -> CaseResult {
+    bitwise ? checkBits(item, strategy: strategy) : check(item, strategy)
+  }
 
   /// Compares one case under one strategy with itself.
   func checkBits(_ item: Case, strategy: String) -> CaseResult {
@@ -116,18 +132,25 @@ public struct Runner {
     return outcome
   }
 
-  private func check(_ item: Case, _ strategy: String, _ judge: Judge) -> CaseResult {
+  private func check(_ item: Case, _ strategy: String) -> CaseResult {
     outcome(item, strategy) { trial, bench, result in
       try backend.run(trial.operation, strategy: strategy)
       if let witness = trial.witness { try backend.run(witness) }
-      return try judge.judge(trial, bench, result)
+      return try truths.judge(of: item).judge(trial, bench, result)
     }
   }
 
-  /// A case's result without numbers; also for cases of which nothing came back.
-  public func result(_ item: Case, _ strategy: String, _ outcome: CaseResult.Outcome, _ reason: String? = nil)
-    -> CaseResult
-  {
+  /// The result of a case of which nothing came back.
+  public func lost(_ item: Case, _ strategy: String, _ reason: String, bitwise: Bool) -> CaseResult {
+    var result = result(item, strategy, .failed, reason)
+    (result.isBitwise, result.isLost) = (bitwise, true)
+    return result
+  }
+
+  /// A case's result without numbers.
+  private func result(
+    _ item: Case, _ strategy: String, _ outcome: CaseResult.Outcome, _ reason: String? = nil
+  ) -> CaseResult {
     CaseResult(
       case: item.name(strategy: strategy), operation: item.operation, strategy: strategy, type: item.type,
       outcome: outcome, reason: reason, isLarge: item.purpose == .bench)
@@ -158,10 +181,31 @@ public struct Runner {
   }
 }
 
+/// The truths of the cases that were judged last: a case's strategies share its truth, and a search that goes back and forth
+/// between a few cases does not compute them anew.
+private final class Truths {
+  private var judges: [(name: String, judge: Judge)] = []  // the latest last
+  /// Elements, of 24 bytes with their bounds: 100 MB.
+  private static let limit = 4 << 20
+
+  func judge(of item: Case) -> Judge {
+    let name = item.name()
+    if let known = judges.firstIndex(where: { $0.name == name }) {
+      judges.append(judges.remove(at: known))
+    } else {
+      while judges.reduce(0, { $0 + $1.judge.elements }) > Self.limit { judges.removeFirst() }
+      judges.append((name, Judge(item)))
+    }
+    return judges[judges.count - 1].judge
+  }
+}
+
 /// The truth of one case, computed when first needed and shared by all strategies.
 private final class Judge {
   private let item: Case
   private lazy var expectations = Result { try Judge.expect(item) }
+  /// How many the truth has; 0 before it was needed.
+  private(set) var elements = 0
 
   init(_ item: Case) { self.item = item }
 
@@ -192,6 +236,7 @@ private final class Judge {
       let got = try bench.values(output)
       let verdict = expectation.judge(got, output: i)
       count += expectation.truth.count
+      elements = count
       wrong += verdict.wrong
       worst = Deviation.worst(worst + verdict.worst)
       stray = stray ?? expectation.stray(got, output: i)

@@ -16,7 +16,7 @@ public final class OpenCLBackend: Backend, DeviceTimed {
   public func number(_ tunable: Tunable) -> Int { launcher.traits[tunable] }
   /// The most bytes of one part of a weight, where the device would allow more; tests make it small.
   public var weightPartLimit = Int.max
-  /// Called with one line when a strategy is left out because it failed before, once per process.
+  /// Called with one line when a strategy is left out because it failed, now or before, once per process.
   public var onDetour: ((String) -> Void)?
   /// Called with the name of a strategy ("attention.lanes") before each of its programs is built.
   public var onTrial: ((String) -> Void)? {
@@ -123,10 +123,21 @@ public final class OpenCLBackend: Backend, DeviceTimed {
     let trials = launcher.trials
     defer { trials.strategy = nil }
     guard let name else {
-      let (chosen, detour) = try choose(operation, strategies)
-      if let detour { report(detour, O.name, instead: strategies[chosen].name) }
-      trials.strategy = (O.name, strategies[chosen].name)
-      return try strategies[chosen].launch(operation, launcher)
+      var refusals: [Int: (verdict: Verdict, error: any Error)] = [:]
+      while true {
+        let (chosen, detour) = try choose(operation, strategies)
+        if let error = refusals[chosen]?.error { throw error }  // nothing else serves
+        if let detour {
+          let isNew = refusals.values.contains { $0.verdict == detour }
+          report(detour, O.name, instead: strategies[chosen].name, isFirst: isNew)
+        }
+        trials.strategy = (O.name, strategies[chosen].name)
+        do { return try strategies[chosen].launch(operation, launcher) } catch {
+          // What the driver has just refused is avoided from now on, so another is chosen.
+          guard let verdict = trials.refused(error) else { throw error }
+          refusals[chosen] = (verdict, error)
+        }
+      }
     }
     guard let strategy = strategies.first(where: { $0.name == name }) else {
       throw FlashCLError.unsupported("\(O.name) has no strategy \(name)")
@@ -159,7 +170,7 @@ public final class OpenCLBackend: Backend, DeviceTimed {
   }
 
   /// Says once in this process that a strategy is left out.
-  private func report(_ verdict: Verdict, _ operation: String, instead: String) {
+  private func report(_ verdict: Verdict, _ operation: String, instead: String, isFirst: Bool) {
     let isNew = Self.reported.withLock { $0.insert("\(verdict.subject) on \(queue.device)").inserted }
     guard isNew else { return }
     let name = "\(operation).\(instead)"
@@ -167,8 +178,8 @@ public final class OpenCLBackend: Backend, DeviceTimed {
       name == verdict.subject
       ? "nothing else serves \(operation), so it runs nevertheless" : "\(name) runs in its place"
     onDetour?(
-      "\(verdict.subject) \(verdict.outcome.rawValue) before on \(queue.device.name) (\(verdict.reason)): "
-        + "\(course); 'flashcl check \(operation)' tries it again")
+      "\(verdict.subject) \(verdict.outcome.rawValue)\(isFirst ? "" : " before") on \(queue.device.name) (\(verdict.reason)): "
+        + "\(course); 'flashcl check \(verdict.trialOptions)\(operation)' tries it again")
   }
 
   private static let reported = Mutex<Set<String>>([])

@@ -75,6 +75,7 @@ enum Operand {
 /// Text substituted before a kernel is compiled: sizes of heads, storage types, strategy parameters.
 struct Defines: ExpressibleByDictionaryLiteral {
   var pairs: [(name: String, value: String)]
+  var list: [Define] { pairs.map { Define($0.name, $0.value) } }
 
   init(dictionaryLiteral elements: (String, String)...) { pairs = elements.map { ($0, $1) } }
 
@@ -144,6 +145,9 @@ final class Launcher {
         rounded[axis] = (global[axis] + local[axis] - 1) / local[axis] * local[axis]
       }
     }
+    let isNoted = try queue.note(
+      name, in: file.source(terms), defines: defines.list, global: rounded, local: local, arguments)
+    if isNoted { return }
     do {
       try queue.launch(kernel(name, file, terms, defines), global: rounded, local: local, arguments)
     } catch {
@@ -166,8 +170,7 @@ final class Launcher {
     key += terms
     if let kernel = kernels[key] { return kernel }
     trials.begin(key)
-    let kernel = try queue.kernel(
-      name, in: file.source(terms), defines: defines.pairs.map { Define($0.name, $0.value) })
+    let kernel = try queue.kernel(name, in: file.source(terms), defines: defines.list)
     kernels[key] = kernel
     return kernel
   }

@@ -10,12 +10,16 @@ final class Trials {
   /// Those that failed here before; a strategy that is named in a call runs all the same.
   private(set) var verdicts: Verdicts
   /// Operation and strategy of the launches that come; nil outside of operations.
-  var strategy: (operation: String, name: String)?
+  var strategy: (operation: String, name: String)? {
+    didSet { abandoned = nil }
+  }
   var onTrial: ((String) -> Void)?
   /// True from the making of a program until its first launch is queued.
   private(set) var isBuilding = false
   private var underWay: [(subject: String, program: String)] = []
+  private var abandoned: String?  // the program whose first launch ended with an error
   private var hasObjections: Bool
+  private var isOverruled = false  // by `avoid`: what is stored does not count
   private let queue: Queue
 
   init(_ queue: Queue) {
@@ -55,6 +59,7 @@ final class Trials {
         Verdict(subject: $0, trial: "", outcome: .failed, reason: "in this run")
       })
     hasObjections = !subjects.isEmpty
+    isOverruled = true
   }
 
   // MARK: - First launches
@@ -86,7 +91,23 @@ final class Trials {
   func abandon() {
     guard isBuilding, let (_, program) = underWay.popLast() else { return }
     isBuilding = false
+    abandoned = program
     Sentinel.settle(verdicts.key, program)
+  }
+
+  /// Remembers that the driver refuses the program that a strategy needed; nil where the error says nothing of the program,
+  /// or the strategy was known to fail.
+  func refused(_ error: any Error) -> Verdict? {
+    defer { abandoned = nil }
+    guard let program = abandoned, let strategy, let error = error as? CLError, error.refusesProgram,
+      objection(to: strategy.name, of: strategy.operation) == nil
+    else { return nil }
+    let verdict = Verdict(
+      subject: "\(strategy.operation).\(strategy.name)", trial: program, outcome: .failed,
+      reason: "\(error)")
+    if isOverruled { verdicts.replace(verdicts.all + [verdict]) } else { verdicts.insert(verdict) }
+    hasObjections = true
+    return verdict
   }
 
   /// Says that everything that was queued has finished.

@@ -13,13 +13,23 @@ public struct Tunable: Sendable {
   /// The strategies that read it.
   public let strategies: [String]
   let standard: @Sendable (Traits) -> Int
+  /// Operations for each byte that the kernel reads with a value; nil where it decides nothing of that.
+  private let intensity: (@Sendable (Int) -> Double)?
 
   init(
     _ operation: any Operation.Type, _ name: String, of values: [Int], for strategies: [String],
-    standard: @escaping @Sendable (Traits) -> Int
+    intensity: (@Sendable (Int) -> Double)? = nil, standard: @escaping @Sendable (Traits) -> Int
   ) {
     (self.operation, self.name, self.id) = (operation.name, name, "\(operation.name).\(name)")
     (self.values, self.strategies, self.standard) = (values, strategies, standard)
+    self.intensity = intensity
+  }
+
+  /// The roofline's guess: the least value with which arithmetic, not memory, is the limit, or the greatest where none has;
+  /// nil for numbers of which the roofline says nothing.
+  public func guess(_ ceilings: Ceilings) -> Int? {
+    guard let intensity else { return nil }
+    return values.first { intensity($0) * ceilings.copyGBs >= ceilings.gflops } ?? values.last
   }
 
   /// Items of a group that works on one row together: LANES of the kernels by groups of rows.

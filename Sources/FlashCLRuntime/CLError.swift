@@ -1,3 +1,5 @@
+import COpenCL
+
 /// What the device layer throws; `description` is one line that says what, where and what to do about it.
 public enum CLError: Error, Equatable, Sendable, CustomStringConvertible {
   /// libOpenCL cannot be opened; the loader's reason.
@@ -30,6 +32,20 @@ public enum CLError: Error, Equatable, Sendable, CustomStringConvertible {
       return "\(program) does not build: " + errors.joined(separator: "; ")
     case .refused(let reason):
       return reason
+    }
+  }
+
+  /// True where the driver refuses a program itself, and would again; false where memory is full or the device lost.
+  package var refusesProgram: Bool {
+    switch self {
+    case .build: true
+    // Some drivers compile when the kernel is made or launched, and only then know how large a group its registers allow.
+    case .call(_, let code, _):
+      [
+        CL_BUILD_PROGRAM_FAILURE, CL_INVALID_PROGRAM_EXECUTABLE, CL_INVALID_KERNEL_DEFINITION,
+        CL_INVALID_WORK_GROUP_SIZE,
+      ].contains(code)
+    default: false
     }
   }
 

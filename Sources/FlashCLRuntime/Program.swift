@@ -84,7 +84,13 @@ final class Program {
       cl.clGetProgramBuildInfo(created, device.id, cl_uint(CL_PROGRAM_BUILD_LOG), $0, $1, $2)
     }
     let errors = firstErrors(in: log)
-    if errors.isEmpty { throw .call("clBuildProgram", code: code, context: name) }
+    // Full memory and a lost device are no fault of the program, whatever the log says.
+    let isOfProgram = ![
+      CL_OUT_OF_HOST_MEMORY, CL_OUT_OF_RESOURCES, CL_MEM_OBJECT_ALLOCATION_FAILURE, CL_DEVICE_NOT_AVAILABLE,
+    ].contains(code)
+    if errors.isEmpty || !isOfProgram {
+      throw .call("clBuildProgram", code: code, context: ([name] + errors).joined(separator: "; "))
+    }
     throw .build(program: name, errors: errors, log: log)
   }
 

@@ -37,7 +37,6 @@ public final class Queue {
   private var launchCount = 0
   private var events: [cl_event]?  // collected while `profile` runs
   var recorder: Recorder?  // filled while `record` runs
-  private var origins: [ObjectIdentifier: ProgramKey] = [:]  // of kernels, for the recorder
 
   private struct ProgramKey: Hashable {
     let source: Source
@@ -186,7 +185,6 @@ public final class Queue {
     if let kernel = kernels[key] { return kernel }
     let kernel = try Kernel(name, in: built(program), of: source, on: device)
     kernels[key] = kernel
-    origins[ObjectIdentifier(kernel)] = program
     return kernel
   }
 
@@ -245,14 +243,6 @@ public final class Queue {
       try check(code, "clSetKernelArg", "argument \(index) of \(kernel.name)")
     }
     if global.contains(0) { return }
-    if let recorder, let origin = origins[ObjectIdentifier(kernel)] {
-      do {
-        try recorder.add(
-          kernel.name, origin.source, origin.defines, global: global, local: local, arguments, on: self)
-      } catch {
-        throw error as? CLError ?? .refused("\(error)")
-      }
-    }
     recent[launchCount & 3] = kernel
     launchCount += 1
     var event: cl_event?

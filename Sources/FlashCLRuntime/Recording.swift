@@ -45,10 +45,14 @@ public struct Recording: Sendable {
 /// A recording that grows while a queue runs; it holds the buffers, so that none is reused for another.
 final class Recorder {
   private(set) var recording = Recording()
+  /// False where launches are written down and not made.
+  let launches: Bool
   private var buffers: [Buffer] = []
   private let beforeLaunch: (Recording) throws -> Void
 
-  init(beforeLaunch: @escaping (Recording) throws -> Void) { self.beforeLaunch = beforeLaunch }
+  init(launches: Bool, beforeLaunch: @escaping (Recording) throws -> Void) {
+    (self.launches, self.beforeLaunch) = (launches, beforeLaunch)
+  }
 
   func add(
     _ kernel: String, _ source: Source, _ defines: [Define], global: [Int], local: [Int]?,
@@ -80,6 +84,7 @@ final class Recorder {
   }
 
   func finish(on queue: Queue) throws {
+    guard launches else { return }
     for (n, buffer) in buffers.enumerated() { recording.buffers[n].after = try queue.bytes(of: buffer) }
   }
 }
@@ -91,15 +96,29 @@ extension Queue {
     return bytes
   }
 
-  /// Runs `body` and keeps every launch that it queues, with the contents of its buffers; slow, since every buffer is read.
+  /// Writes a launch down while `record` runs; true where it is not to be made.
+  ///
+  /// Comes before the kernel is made: a driver may not survive building its program.
+  package func note(
+    _ kernel: String, in source: @autoclosure () -> Source, defines: @autoclosure () -> [Define],
+    global: [Int], local: [Int]?, _ arguments: [Argument]
+  ) throws -> Bool {
+    guard let recorder, !global.contains(0) else { return false }
+    try recorder.add(kernel, source(), defines(), global: global, local: local, arguments, on: self)
+    return !recorder.launches
+  }
+
+  /// Runs `body` and keeps every launch of its operations, with the contents of their buffers; slow, since every buffer is
+  /// read.
   ///
   /// `beforeLaunch` gets what there is before each launch, that launch included: a driver may never come back from it.
-  /// When `body` throws, the recording has no contents after it.
+  /// Without `launching` nothing is built or launched, and the recording has no contents after it; nor has it when `body` throws.
   public func record<R>(
-    beforeLaunch: @escaping (Recording) throws -> Void = { _ in }, _ body: () throws -> R
+    launching: Bool = true, beforeLaunch: @escaping (Recording) throws -> Void = { _ in },
+    _ body: () throws -> R
   ) throws -> (result: Result<R, any Error>, recording: Recording) {
     guard recorder == nil else { throw CLError.refused("record cannot be nested") }
-    let recorder = Recorder(beforeLaunch: beforeLaunch)
+    let recorder = Recorder(launches: launching, beforeLaunch: beforeLaunch)
     self.recorder = recorder
     defer { self.recorder = nil }
     let result = Result { try body() }

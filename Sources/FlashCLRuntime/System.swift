@@ -48,7 +48,7 @@ package struct Fingerprint: Hashable, Sendable, CustomStringConvertible {
   package init() {}
   init(value: UInt128) { self.value = value }
 
-  mutating func combine(_ bytes: UnsafeRawBufferPointer) {
+  package mutating func combine(_ bytes: UnsafeRawBufferPointer) {
     var hash = value
     for byte in bytes { hash = (hash ^ UInt128(byte)) &* 0x0000_0000_0100_0000_0000_0000_0000_013b }
     value = hash

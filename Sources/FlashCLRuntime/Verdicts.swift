@@ -20,7 +20,7 @@ public struct Verdict: Sendable, Equatable {
 
   /// What failed: "attention.lanes", or "probe.half".
   public let subject: String
-  /// Where: the name of a case, or the program that was being tried.
+  /// Where: the name of a case, after the option of `check` that tried it so, or the program that was being tried.
   public let trial: String
   public let outcome: Outcome
   public let reason: String
@@ -44,6 +44,13 @@ public struct Verdict: Sendable, Equatable {
   /// From this count on a suspicion is a proof.
   public static let proof = 2
   public var isProof: Bool { count >= Verdict.proof }
+
+  /// The options that a trial's name begins with, each with a space after it: "--bitwise " of "--bitwise gelu(…)".
+  public var trialOptions: Substring {
+    guard trial.hasPrefix("--") else { return "" }
+    let name = trial.prefix { $0 != "(" }
+    return name[...(name.lastIndex(of: " ") ?? name.startIndex)]
+  }
 }
 
 /// What became of one trial, for `Verdicts.record`.

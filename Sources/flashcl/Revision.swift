@@ -15,20 +15,36 @@ enum Revision {
     while let slash = folder.lastIndex(of: "/") {
       folder = folder[..<slash]
       // Not any repository around the binary: ours has the kernels.
-      if text("\(folder)/.git/HEAD") != nil, text("\(folder)/Kernels/prelude.cl") != nil {
-        return revision(git: "\(folder)/.git") ?? "unknown"
+      let git = git(of: String(folder))
+      if text("\(git)/HEAD") != nil, text("\(folder)/Kernels/prelude.cl") != nil {
+        return revision(git) ?? "unknown"
       }
     }
     return "unknown"
   }
 
-  private static func revision(git: String) -> String? {
+  /// The repository's own folder: in a worktree, .git is a file that says where.
+  private static func git(of folder: String) -> String {
+    let own = "\(folder)/.git"
+    guard let link = text(own), link.hasPrefix("gitdir: ") else { return own }
+    return path(link.dropFirst(8), from: folder)
+  }
+
+  private static func revision(_ git: String) -> String? {
     guard let head = text("\(git)/HEAD") else { return nil }
     guard head.hasPrefix("ref: ") else { return digits(head) }
     let name = head.dropFirst(5).prefix { !$0.isNewline }
-    if let loose = text("\(git)/\(name)") { return digits(loose) }
-    let packed = text("\(git)/packed-refs")?.split(separator: "\n").first { $0.hasSuffix(" \(name)") }
+    // Worktrees have a head of their own and share the branches.
+    let shared = text("\(git)/commondir").map { path($0[...], from: git) } ?? git
+    if let loose = text("\(shared)/\(name)") { return digits(loose) }
+    let packed = text("\(shared)/packed-refs")?.split(separator: "\n").first { $0.hasSuffix(" \(name)") }
     return packed.flatMap { digits(String($0)) }
+  }
+
+  /// The first line of `text` as a path, which may be relative to `folder`.
+  private static func path(_ text: Substring, from folder: String) -> String {
+    let line = text.prefix { !$0.isNewline }
+    return line.hasPrefix("/") ? String(line) : "\(folder)/\(line)"
   }
 
   private static func digits(_ text: String) -> String? {

@@ -14,7 +14,8 @@ struct Tune: ParsableCommand {
     commandName: "tune",
     abstract: "Finds what a device likes: sizes of tiles and splits, and which strategy first.",
     discussion: """
-      Tries the numbers of every operation's kernels, or of one, on shapes of real models. Each candidate is checked before \
+      Tries the numbers of every operation's kernels, or of one, on shapes of real models, first those that the roofline of \
+      the device suggests. Each candidate is checked before \
       it is timed, and stays only where it is faster than what was there, twice. The winners are kept for this device and \
       driver and used from then on; nothing else depends on them. A table can be taken elsewhere by --export and --import.
       Example: flashcl tune attention --seconds 60
@@ -51,6 +52,7 @@ struct Tune: ParsableCommand {
     }
     let before = backend.tuning
     var changes: [Tuner.Change] = []
+    var ceilings: Ceilings?
     if let imported {
       try backend.tune(TuningFile.read(imported))
     } else if reset {
@@ -58,16 +60,22 @@ struct Tune: ParsableCommand {
       for name in operation.map({ [$0] }) ?? Tuner.operations { tuning.reset(name) }
       try backend.tune(tuning)
     } else if export == nil || operation != nil {
-      changes = try Tuner(backend, seconds: seconds).search(operation)
+      let tuner = try Tuner(backend, seconds: seconds)
+      ceilings = tuner.ceilings
+      changes = try tuner.search(operation)
     }
     if backend.tuning != before { backend.tuning.store(for: backend.queue.device) }
     if let export { try TuningFile(backend).write(export) }
-    let report = Report(device: backend.deviceName, changes: changes, tuning: backend.tuning.lines)
+    let report = Report(
+      device: backend.deviceName, guesses: ceilings.map { Guesses($0, operation) }, changes: changes,
+      tuning: backend.tuning.lines)
     if output.isJSON { try Output.json(report) } else { try Output.write(report.text) }
   }
 
   private struct Report: Encodable {
     let device: String
+    /// Of a search.
+    @Nullable var guesses: Guesses?
     let changes: [Tuner.Change]
     let tuning: [String]
 
@@ -81,7 +89,26 @@ struct Tune: ParsableCommand {
       let head = ["operation", "what", "was", "is", "µs before", "µs after", "gain"]
       let found = changes.isEmpty ? "" : table([head] + rows, right: [4, 5, 6])
       let used = tuning.isEmpty ? "the defaults are in use\n" : tuning.map { $0 + "\n" }.joined()
-      return "\(device)\n\(found)\(used)"
+      return "\(device)\n\(guesses?.text ?? "")\(found)\(used)"
+    }
+  }
+
+  /// Where the search began.
+  private struct Guesses: Encodable {
+    let gflops: Double
+    let copy_gbytes_per_s: Double
+    /// By "operation.number".
+    let values: [String: Int]
+
+    init(_ ceilings: Ceilings, _ operation: String?) {
+      (gflops, copy_gbytes_per_s) = (ceilings.gflops, ceilings.copyGBs)
+      values = Tunable.all.filter { operation == nil || $0.operation == operation }
+        .reduce(into: [:]) { $0[$1.id] = $1.guess(ceilings) }
+    }
+
+    var text: String {
+      let list = values.sorted { $0.key < $1.key }.map { ", \($0.key) = \($0.value)" }.joined()
+      return "roofline: \(fixed(gflops, 0)) GFLOP/s over \(fixed(copy_gbytes_per_s, 0)) GB/s\(list)\n"
     }
   }
 }

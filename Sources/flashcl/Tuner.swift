@@ -13,8 +13,8 @@ import FlashCLOpenCL
 /// Searches the numbers of kernels, one after the other, on shapes of real models.
 ///
 /// A number is judged by the shapes whose chosen strategy reads it: the geometric mean of their times must fall by 3 % or
-/// more, twice, in turn with the number that was there (a machine drifts under both alike). A candidate that fails its check on
-/// one shape is out. Last, the strategies themselves: one that is faster by as much over all shapes that both can run goes
+/// more, twice, in turn with the number that was there (a machine drifts under both alike). First comes the roofline's guess, then
+/// what lies beside it. A candidate that fails its check on one shape is out. Last, the strategies themselves: one that is faster by as much over all shapes that both can run goes
 /// first.
 struct Tuner {
   struct Change: Encodable {
@@ -32,16 +32,20 @@ struct Tuner {
     if names.last != name { names.append(name) }
   }
 
+  /// Of the device, as the roofline has them.
+  let ceilings: Ceilings
   private let backend: OpenCLBackend
   private let runner: Runner
   private let clock = ContinuousClock()
   private let end: ContinuousClock.Instant
   private let needed = 0.97
 
-  init(_ backend: OpenCLBackend, seconds: Int) {
+  init(_ backend: OpenCLBackend, seconds: Int) throws {
     self.backend = backend
     runner = Runner(backend, purpose: .bench)
     end = clock.now + .seconds(seconds)
+    Terminal.progress("the device's ceilings")
+    ceilings = try backend.measureCeilings()
   }
 
   private var isOver: Bool { clock.now >= end }
@@ -67,7 +71,7 @@ struct Tuner {
       let before = backend.number(tunable)
       var best = (value: before, seconds: Double.infinity)
       var first: Double?
-      for value in tunable.values where value != best.value && !isOver {
+      for value in candidates(tunable) where value != best.value && !isOver {
         func seconds(_ value: Int) throws -> Double? {
           Terminal.progress("\(tunable.id) = \(value)")
           var tuning = backend.tuning
@@ -94,6 +98,14 @@ struct Tuner {
       try backend.tune(tuning)
     }
     return changes
+  }
+
+  /// The values in the order in which they are tried: from the roofline's guess, or else the number that is there, outwards.
+  private func candidates(_ tunable: Tunable) -> [Int] {
+    let start = tunable.guess(ceilings) ?? backend.number(tunable)
+    let origin = tunable.values.firstIndex(of: start) ?? 0
+    return tunable.values.enumerated().sorted { abs($0.offset - origin) < abs($1.offset - origin) }
+      .map(\.element)
   }
 
   // MARK: - Strategies

@@ -20,6 +20,15 @@ import Testing
     #expect(try run(["tune", "--reset"], environment: cache).output.contains("the defaults are in use"))
   }
 
+  @Test func aSearchTellsWhereItBegan() throws {
+    let scratch = try Scratch()
+    let cache = ["FLASHCL_CACHE": scratch.path("cache")]
+    let json = try run(["tune", "argmax", "--seconds", "1", "--format", "json"], environment: cache).json()
+    let guesses = try #require(json["guesses"] as? [String: Any])
+    #expect(guesses["gflops"] as? Double ?? 0 > 0 && guesses["copy_gbytes_per_s"] as? Double ?? 0 > 0)
+    #expect(json["changes"] is [Any] && json["tuning"] is [String])
+  }
+
   @Test func whatIsNoTableIsRefused() throws {
     let folder = try Scratch()
     let file = folder.path("t.json")

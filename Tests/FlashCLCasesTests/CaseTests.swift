@@ -1,5 +1,6 @@
 import FlashCL
 import FlashCLReference
+import Synchronization
 import Testing
 
 @testable import FlashCLCases
@@ -49,6 +50,27 @@ import Testing
         #expect(result.worst.count == 1 && result.error ?? .infinity > result.tolerance ?? 0, reason)
       }
     }
+  }
+
+  /// Strategies share the truth, and so do checking and timing, also in turn with another case.
+  @Test func oneTruthForACase() throws {
+    final class Counter: Sendable { let count = Mutex(0) }
+    let truths = Counter()
+    let cases = [3, 5].map { count in
+      Case(GELU.self, .f32, ["count": count], .elementwise(ulps: 20, roundings: 2)) { bench in
+        if bench.backend is ReferenceBackend { truths.count.withLock { $0 += 1 } }
+        return GELU(.exact, x: try bench.normal([count]), y: try bench.output([count]))
+      }
+    }
+    let runner = Runner(Saboteur(), cases: cases)
+    for item in cases + cases {
+      for strategy in ["sound", "float"] {
+        #expect(try runner.time(item, strategy: strategy, duration: 1e-4).1 != nil)
+        #expect(runner.check(item, strategy: strategy).outcome == .passed)
+      }
+    }
+    try runner.check()
+    #expect(truths.count.withLock { $0 } == 2)
   }
 
   /// Faults that the first case of each operation must notice, and what it says.

@@ -1,9 +1,19 @@
 import FlashCL
 import FlashCLCases
 import FlashCLRuntime
+import Foundation
 import Testing
 
 @testable import FlashCLOpenCL
+
+/// A folder of one test, removed with it.
+private final class Folder {
+  let path = FileManager.default.temporaryDirectory.appendingPathComponent("flashcl-\(UUID().uuidString)")
+    .path
+
+  init() throws { try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false) }
+  deinit { try? FileManager.default.removeItem(atPath: path) }
+}
 
 /// Numbers that a device may like otherwise: every one is right, and no table brings in another.
 @Suite struct TuningTests {
@@ -46,6 +56,20 @@ import Testing
     }
   }
 
+  /// An element of a key is 4 bytes and two operations for each of the rows that share it.
+  @Test func theRooflineGuesses() throws {
+    func guess(_ id: String, gflops: Double) throws -> Int? {
+      try #require(Tunable.all.first { $0.id == id }).guess(
+        Ceilings(copyGBs: 100, gflops: gflops, matrixGFLOPS: nil, matrixSize: 512))
+    }
+    #expect(try guess("attention.tile", gflops: 800) == 16)
+    #expect(try guess("attention.tile", gflops: 801) == 32)
+    #expect(try guess("attention.tile", gflops: 1e5) == 32)  // none is enough
+    #expect(try guess("attention.heads", gflops: 100) == 2)
+    #expect(try guess("linear.panels", gflops: 1600) == 2)
+    #expect(try guess("attention.split", gflops: 800) == nil)
+  }
+
   @Test func tablesAreTextAndBack() throws {
     var tuning = Tuning()
     #expect(tuning.isEmpty && tuning.lines == [])
@@ -64,7 +88,37 @@ import Testing
     "[1, 2]",
     "attention.split=128", "attention.split : 128", "ATTENTION.SPLIT = 128", "attention . split = 128",
   ])
-  func otherTablesAreRefused(text: String) {
+  func otherTablesAreRefused(text: String) throws {
     #expect(throws: FlashCLError.self) { try Tuning(text: text) }
+    // Nor does one that was stored so, by another version say, stop anyone.
+    let (device, scratch) = (try Device.select(), try Folder())
+    let cache = DiskCache(folder: scratch.path)
+    cache.store(Tuning.key(device), [UInt8](text.utf8))
+    #expect(Tuning.stored(for: device, in: cache).isEmpty)
+  }
+
+  @Test func twentyPiecesOfGarbageAreNoTable() throws {
+    let (device, scratch) = (try Device.select(), try Folder())
+    let cache = DiskCache(folder: scratch.path)
+    var tuning = Tuning()
+    for tunable in Tunable.all { tuning[tunable] = tunable.values[0] }
+    tuning.store(for: device, in: cache)
+    #expect(Tuning.stored(for: device, in: cache) == tuning)
+    let file = URL(fileURLWithPath: scratch.path + "/\(Tuning.key(device))")
+    let whole = try Data(contentsOf: file)
+    for round in 0..<20 {
+      var bytes = whole
+      switch round % 5 {
+      case 0: bytes.removeLast(Int.random(in: 1..<bytes.count))
+      case 1: bytes[Int.random(in: 0..<bytes.count)] ^= UInt8(1 << (round / 5))
+      case 2: bytes = Data((0..<300).map { _ in UInt8.random(in: 0...255) })
+      case 3: bytes += whole
+      default: bytes = Data(tuning.lines.joined(separator: "\n").utf8)  // without what stands before
+      }
+      try bytes.write(to: file)
+      #expect(Tuning.stored(for: device, in: cache).isEmpty, "round \(round)")
+      tuning.store(for: device, in: cache)
+      #expect(Tuning.stored(for: device, in: cache) == tuning)
+    }
   }
 }

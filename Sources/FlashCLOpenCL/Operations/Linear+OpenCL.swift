@@ -64,7 +64,9 @@ extension Linear: OpenCLOperation {
   }
 
   /// Sixteens of rows for which a block of weights is expanded once; PANELS in the kernel.
-  private static let panels = Tunable(Linear.self, "panels", of: [1, 2, 4], for: ["blocks"]) { _ in 4 }
+  private static let panels = Tunable(
+    Linear.self, "panels", of: [1, 2, 4], for: ["blocks"], intensity: { 2 * 16 * Double($0) / 4 }
+  ) { _ in 4 }
 
   private static let blocks = Strategy<Linear>(
     "blocks", unfit: { op, _ in op.phase == .prefill ? nil : "sums in prefill's order" }

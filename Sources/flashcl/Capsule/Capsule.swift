@@ -18,7 +18,8 @@ struct Capsule: ParsableCommand {
     abstract: "Keeps the launches of one case in a file, to be replayed on another device.",
     discussion: """
       The file holds the kernels' texts, their arguments and every buffer before and after. It is written anew before each \
-      launch, so that it is there when a driver crashes. CASE is a name as 'flashcl check' prints it.
+      launch, so that it is there when a driver crashes. CASE is a name as 'flashcl check' prints it. With --unlaunched the \
+      device only holds the buffers: nothing is built or launched, for a case that would end the process or hang.
       Example: flashcl capsule 'softmax(strategy=group,type=f32,rows=3,cols=257)' --output fault.capsule
       """)
 
@@ -27,12 +28,21 @@ struct Capsule: ParsableCommand {
   @OptionGroup var device: DeviceOption
   @Option(name: .customLong("output"), parsing: .unconditional, help: "The capsule's file.")
   var path: String
+  @Flag(help: "Write the launches down without making them.")
+  var unlaunched = false
+  @Flag(help: "Take the launches of 'check --bitwise': of a second run, and of sequences and rows alone.")
+  var bitwise = false
+  /// What 'check' found to be wrong, which may have been another device's state or luck.
+  @Option(parsing: .unconditional, help: .hidden) var outcome: String?
+
+  /// False where another library launches its own kernels.
+  static func canHold(_ strategy: String) -> Bool { strategy != "clblast" }
 
   func run() throws {
     guard let backend = try device.backend() as? OpenCLBackend else {
       throw Failure("the CPU reference launches no kernels; name an OpenCL device")
     }
-    let runner = Runner(backend)
+    let runner = Runner(backend, extent: .full)
     let selected = try runner.select(`case`)
     guard selected.count == 1, selected[0].strategies.count == 1 else {
       let number = selected.reduce(0) { $0 + $1.strategies.count }
@@ -43,24 +53,36 @@ struct Capsule: ParsableCommand {
       let about = CapsuleFile.About(
         case: item.name(strategy: strategy), device: backend.deviceName,
         driver: backend.queue.device.driverVersion,
-        outcome: outcome)
+        outcome: self.outcome ?? outcome)
       try CapsuleFile(about: about, recording: recording).write(path)
     }
+    guard Capsule.canHold(strategy) else {
+      throw Failure(
+        "\(item.name(strategy: strategy)): the library's own launches cannot be written down; 'flashcl check' repeats it"
+      )
+    }
+    var isWritten = false
     let (result, recording) = try backend.queue.record(
-      beforeLaunch: { try save($0, "\($0.launches.last?.kernel ?? "a launch") did not come back") }
-    ) { runner.check(item, strategy: strategy) }
+      launching: !unlaunched,
+      beforeLaunch: {
+        if unlaunched { return }
+        try save($0, "\($0.launches.last?.kernel ?? "a launch") did not come back")
+        isWritten = true
+      }
+    ) { runner.check(item, strategy: strategy, bitwise: bitwise) }
     let judged = try result.get()
     guard !recording.launches.isEmpty, judged.outcome != .unsupported else {
-      unlink(path)  // what came before the strategy was asked
+      if isWritten { unlink(path) }  // what came before the strategy was asked
       throw Failure(
         "\(judged.case) is not launched on \(backend.deviceName): \(judged.reason ?? "nothing to do")")
     }
     let outcome = judged.outcome == .passed ? "" : judged.reason ?? judged.outcome.rawValue
-    try save(recording, outcome)
+    try save(recording, unlaunched ? "not launched there" : outcome)
     let bytes = recording.buffers.reduce(0) { $0 + $1.before.count }
+    let launches = recording.launches.count == 1 ? "1 launch" : "\(recording.launches.count) launches"
     try Output.line(
-      "\(path): \(recording.launches.count == 1 ? "1 launch" : "\(recording.launches.count) launches"), \(count(recording.buffers.count, "buffer")) of "
-        + "\(size(bytes)), \(judged.outcome.rawValue) on \(backend.deviceName)")
+      "\(path): \(launches), \(count(recording.buffers.count, "buffer")) of \(size(bytes)), "
+        + "\(unlaunched ? "not launched" : judged.outcome.rawValue) on \(backend.deviceName)")
   }
 }
 

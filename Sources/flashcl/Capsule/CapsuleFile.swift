@@ -21,7 +21,7 @@ struct CapsuleFile {
     let outcome: String
   }
 
-  private static let format = "flashcl capsule 1"
+  private static let format = "flashcl capsule 2"
   /// A line of JSON above this is no capsule: kernels' texts are some 100 kB.
   private static let longestHeader = 64 << 20
 
@@ -152,8 +152,8 @@ struct CapsuleFile {
   }
 }
 
-/// FNV-1a in hexadecimal: finds damage, defends against nobody.
-private func checksum(_ bytes: some Sequence<UInt8>) -> String {
-  let hash = bytes.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
-  return String(hash, radix: 16)
+private func checksum(_ bytes: some ContiguousBytes) -> String {
+  var sum = Fingerprint()
+  bytes.withUnsafeBytes { sum.combine($0) }
+  return sum.description
 }

@@ -26,7 +26,8 @@ struct Check: ParsableCommand {
 
       --format junit and markdown are for the pages of a CI. --report also writes a file, in the format that its name \
       ends with: .html (one page of its own, with a matrix of operations and types), .xml (JUnit), .md or .json; it may \
-      be repeated.
+      be repeated. A failure names the command that keeps its launches in a file, a capsule, which 'flashcl replay' repeats \
+      on another device; --capsules writes them at once.
       Example: flashcl check 'attention.*f16' --device gpu:1 --report attention.html
       """)
 
@@ -45,6 +46,10 @@ struct Check: ParsableCommand {
     help: ArgumentHelp("A file for the result too: .html, .xml, .md or .json.", valueName: "file"),
     transform: ReportFile.init)
   var reports: [ReportFile] = []
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("A folder for the capsules of cases that fail, of up to 20.", valueName: "folder"))
+  var capsules: String?
   @Flag(help: "Run the fewest cases that reach every strategy, type and option.")
   var quick = false
   @Flag(help: "Run the shapes of real models too.")
@@ -90,11 +95,13 @@ struct Check: ParsableCommand {
         throw ValidationError("\(mode) is printed as text or json, not as \(format.rawValue)")
       }
       if !reports.isEmpty { throw ValidationError("--report is for cases that run, not for \(mode)") }
+      if capsules != nil { throw ValidationError("--capsules is for cases that run, not for \(mode)") }
     }
   }
 
   func run() throws {
     for report in reports { try report.requireFolder() }
+    let folder = try capsules.map(CapsuleFolder.init)
     let isRight: Bool
     if list {
       isRight = try show(names) { _ in true }
@@ -105,7 +112,7 @@ struct Check: ParsableCommand {
         $0.departs == nil
       }
     } else {
-      let checks = try device.backends(again: true, limit: limit).map(check)
+      let checks = try device.backends(again: true, limit: limit).map { try check($0, folder) }
       switch format {
       case .text: break  // printed as it came
       case .json: try print(checks)
@@ -151,7 +158,7 @@ struct Check: ParsableCommand {
 
   // MARK: - Running
 
-  private func check(_ backend: any Backend) throws -> CheckReport {
+  private func check(_ backend: any Backend, _ folder: CapsuleFolder?) throws -> CheckReport {
     let runner = runner(backend)
     let clock = ContinuousClock()
     let start = clock.now
@@ -170,6 +177,7 @@ struct Check: ParsableCommand {
       Terminal.progress("\(report.results.count) of \(total)  \(result.case)")
     }
     report.seconds = clock.now.seconds(since: start)
+    folder?.fill(&report, limit: limit)
     Terminal.progress("")
     if format == .text {
       if let operation = report.results.last?.operation { try finish(operation, report) }

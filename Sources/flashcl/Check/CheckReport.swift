@@ -30,6 +30,8 @@ struct CheckReport: Encodable {
 
   /// What follows a repeat command, and what stands before it.
   private let place, environment: String
+  /// "gpu:0"; nil for the reference, which launches no kernels.
+  let rank: String?
 
   private enum CodingKeys: String, CodingKey {
     case device, platform, version, driver_version, revision, date, extent, bitwise, filter, seconds, passed
@@ -48,20 +50,25 @@ struct CheckReport: Encodable {
     self.extent = extent
     bitwise = isBitwise
     self.filter = filter
-    let place = place ?? opened.flatMap(Self.place)
-    self.place = place.map { " --device '\($0)'" } ?? ""
+    rank = opened.flatMap(Self.rank)
+    let isOnly = (try? Device.all())?.count == 1
+    self.place = (place ?? (isOnly ? nil : rank)).map { " --device '\($0)'" } ?? ""
     environment = opened?.pretence.map { "FLASHCL_PRETEND=\($0.name) " } ?? ""
   }
 
-  /// A device's rank, where there are several.
-  private static func place(_ device: Device) -> String? {
-    guard let all = try? Device.all(), all.count > 1 else { return nil }
-    return all.indices.map { "gpu:\($0)" }.first { (try? Device.select($0)) === device }
+  private static func rank(_ device: Device) -> String? {
+    (try? Device.all())?.indices.map { "gpu:\($0)" }.first { (try? Device.select($0)) === device }
   }
 
   mutating func append(_ result: CaseResult, seconds: Double) {
-    let command = result.outcome == .failed ? environment + result.command + place : nil
-    results.append(Entry(result, command: command, seconds: seconds))
+    var (command, capsule): (String?, CapsuleCommand?)
+    if result.outcome == .failed {
+      command = environment + result.command + place
+      if rank != nil && Capsule.canHold(result.strategy) {
+        capsule = CapsuleCommand(result, environment: environment, place: place)
+      }
+    }
+    results.append(Entry(result, command: command, capsule: capsule, seconds: seconds))
     switch result.outcome {
     case .passed: passed += 1
     case .failed: failed += 1
@@ -87,15 +94,21 @@ struct CheckReport: Encodable {
     @Nullable var tolerance: Double?
     /// The command that repeats a failure.
     @Nullable var command: String?
+    /// The command that keeps its launches in a file, and that file where it was written.
+    @Nullable var capsule_command: String?
+    @Nullable var capsule: String?
     let seconds: Double
     /// Of a failure, a line for each of the worst elements.
     let worst: [String]
+    /// How a child makes the capsule; nil where it can hold nothing.
+    let capsuleMaker: CapsuleCommand?
 
     private enum CodingKeys: String, CodingKey {
-      case `case`, operation, strategy, type, outcome, reason, error, tolerance, command, seconds
+      case `case`, operation, strategy, type, outcome, reason, error, tolerance, command, capsule_command
+      case capsule, seconds
     }
 
-    init(_ result: CaseResult, command: String?, seconds: Double) {
+    init(_ result: CaseResult, command: String?, capsule: CapsuleCommand?, seconds: Double) {
       `case` = result.case
       operation = result.operation
       strategy = result.strategy
@@ -105,6 +118,9 @@ struct CheckReport: Encodable {
       error = result.error
       tolerance = result.tolerance
       self.command = command
+      capsule_command = capsule?.text
+      self.capsule = nil
+      capsuleMaker = capsule
       self.seconds = seconds
       worst = result.worst.map(\.description)
     }
@@ -113,7 +129,8 @@ struct CheckReport: Encodable {
     var text: String { "\(`case`)\n\(details)" }
 
     var details: String {
-      let lines = [reason ?? ""] + worst + (command.map { ["repeat: \($0)"] } ?? [])
+      let kept = capsule.map { "capsule: \($0)" } ?? capsule_command.map { "capsule: \($0)" }
+      let lines = [reason ?? ""] + worst + [command.map { "repeat: \($0)" }, kept].compactMap { $0 }
       return lines.map { "  \($0)\n" }.joined()
     }
 

@@ -22,6 +22,7 @@ struct CasesInChildren {
   let arguments: [String]
   /// Seconds for one case.
   let limit: Double
+  let isBitwise: Bool
 
   /// What a driver did not survive so often is left alone for the rest of the check.
   private static let patience = 2
@@ -72,10 +73,11 @@ struct CasesInChildren {
       }
       let subject = "\(item.operation).\(strategy)"
       let reason = "\(end)" + (culprit.map { $0 == subject ? "" : ", while \($0) was built for it" } ?? "")
-      try report(runner.result(item, strategy, .failed, reason))
+      let lost = runner.lost(item, strategy, reason, bitwise: isBitwise)
+      try report(lost)
+      let outcome = child.hasHung ? Verdict.Outcome.hung : .crashed
       ends.append(
-        TrialResult(
-          subject: culprit ?? subject, trial: name, failure: (child.hasHung ? .hung : .crashed, end.reason)))
+        TrialResult(subject: culprit ?? subject, trial: lost.trial, failure: (outcome, end.reason)))
       done += 1
     }
   }

@@ -28,7 +28,7 @@ extension Check {
       try inProcess(runner, begin: begin, report: keep)
     } else {
       let arguments = CommandLine.arguments.drop { $0 != Check.configuration.commandName }.dropFirst()
-      try CasesInChildren(device: device, arguments: Array(arguments), limit: limit)
+      try CasesInChildren(device: device, arguments: Array(arguments), limit: limit, isBitwise: bitwise)
         .run(runner, ends: &ends, begin: begin, report: keep)
     }
   }
@@ -39,24 +39,25 @@ extension Check {
     try runner.check(filter.map(runner.pattern), bitwise: bitwise, report: report, begin: begin)
   }
 
-  /// Two runs with other bits make no strategy wrong: `--bitwise` is only remembered for what ended a process.
+  /// A case is one trial and its bits are another: neither forgets what the other found.
   private func remember(_ results: [CaseResult], _ ends: [TrialResult], in verdicts: inout Verdicts) {
     let ended = Set(ends.map(\.trial))
     let table = Dictionary(grouping: Case.all.filter { $0.purpose == .check }, by: \.operation)
     let large = Dictionary(grouping: Case.all.filter { $0.purpose != .check }, by: \.operation)
+    let (mine, theirs) = bitwise ? ("--bitwise ", "") : ("", "--bitwise ")
     var (trials, known, others): ([TrialResult], [String: Set<String>], Set<String>) = (ends, [:], [])
-    if !bitwise {
-      for result in results where !ended.contains(result.case) {
-        let subject = "\(result.operation).\(result.strategy)"
-        if known[subject] == nil {
-          known[subject] = Set((table[result.operation] ?? []).map { $0.name(strategy: result.strategy) })
-          others.formUnion((large[result.operation] ?? []).map { $0.name(strategy: result.strategy) })
-        }
-        let failure = result.outcome == .failed ? (Verdict.Outcome.failed, result.reason ?? "") : nil
-        trials.append(TrialResult(subject: subject, trial: result.case, failure: failure))
+    for result in results where !ended.contains(result.trial) {
+      let subject = "\(result.operation).\(result.strategy)"
+      if known[subject] == nil {
+        let small = (table[result.operation] ?? []).map { $0.name(strategy: result.strategy) }
+        let large = (large[result.operation] ?? []).map { "--full \($0.name(strategy: result.strategy))" }
+        known[subject] = Set(small.map { mine + $0 })
+        others.formUnion(small.map { theirs + $0 } + large.flatMap { [mine + $0, theirs + $0] })
       }
+      let failure = result.outcome == .failed ? (Verdict.Outcome.failed, result.reason ?? "") : nil
+      trials.append(TrialResult(subject: subject, trial: result.trial, failure: failure))
     }
-    let tried = Set(results.map(\.case))
+    let tried = Set(results.map(\.trial))
     let operations = Set(results.map(\.operation))
     let isWhole =
       !bitwise && operations.isSuperset(of: table.keys) && known.values.allSatisfy { $0.isSubset(of: tried) }

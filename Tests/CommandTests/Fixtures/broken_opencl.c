@@ -1,6 +1,7 @@
 // A driver that breaks: libOpenCL with one fault, which $BROKEN_OPENCL names as "deed:place:word".
 //
-//   deed   crash (a signal), hang (no answer, ever), skip (the launch is left out, so that its results are wrong)
+//   deed   crash (a signal), hang (no answer, ever), skip (the launch is left out, so that its results are wrong), blink
+//          (every second launch is left out), refuse (the compiler's no, or a group too large), memory (the host's is full)
 //   place  build (the program's text holds the word) or launch (the kernel's name is the word)
 //
 // Everything else is the system's libOpenCL: dlsym finds its functions through this library, which is linked with it.
@@ -17,7 +18,7 @@ static void *next(const char *name) {
   return dlsym(library, name);
 }
 
-// 1 where the launch is to be left out.
+// The error that the call is to answer with; 1 where the launch is to be left out.
 static int fault(const char *place, const char *text, int whole) {
   const char *order = getenv("BROKEN_OPENCL");
   if (!order) return 0;
@@ -28,7 +29,10 @@ static int fault(const char *place, const char *text, int whole) {
   if (!strncmp(order, "crash", 5)) *(volatile int *)8 = 1;
   if (!strncmp(order, "hang", 4))
     for (;;) pause();
-  return 1;
+  if (!strncmp(order, "refuse", 6)) return whole ? CL_INVALID_WORK_GROUP_SIZE : CL_BUILD_PROGRAM_FAILURE;
+  if (!strncmp(order, "memory", 6)) return CL_OUT_OF_HOST_MEMORY;
+  static int launches;
+  return strncmp(order, "blink", 5) != 0 || ++launches % 2 == 0;
 }
 
 cl_int clBuildProgram(cl_program program, cl_uint count, const cl_device_id *devices, const char *options,
@@ -38,8 +42,9 @@ cl_int clBuildProgram(cl_program program, cl_uint count, const cl_device_id *dev
   if (info(program, CL_PROGRAM_SOURCE, 0, NULL, &size) == CL_SUCCESS && size > 0) {
     char *text = calloc(size + 1, 1);
     info(program, CL_PROGRAM_SOURCE, size, text, NULL);
-    fault("build", text, 0);
+    const int code = fault("build", text, 0);
     free(text);
+    if (code < 0) return code;
   }
   cl_int (*build)(cl_program, cl_uint, const cl_device_id *, const char *, void(CL_CALLBACK *)(cl_program, void *), void *) =
       next("clBuildProgram");
@@ -52,7 +57,8 @@ cl_int clEnqueueNDRangeKernel(cl_command_queue queue, cl_kernel kernel, cl_uint 
   cl_int (*info)(cl_kernel, cl_kernel_info, size_t, void *, size_t *) = next("clGetKernelInfo");
   char name[256] = "";
   info(kernel, CL_KERNEL_FUNCTION_NAME, sizeof name, name, NULL);
-  if (!event && fault("launch", name, 1)) return CL_SUCCESS;
+  const int code = event ? 0 : fault("launch", name, 1);
+  if (code != 0) return code < 0 ? code : CL_SUCCESS;
   cl_int (*launch)(cl_command_queue, cl_kernel, cl_uint, const size_t *, const size_t *, const size_t *, cl_uint,
                    const cl_event *, cl_event *) = next("clEnqueueNDRangeKernel");
   return launch(queue, kernel, sides, offset, global, local, waits, list, event);

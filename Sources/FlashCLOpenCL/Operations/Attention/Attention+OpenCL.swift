@@ -16,15 +16,19 @@ extension Attention: OpenCLOperation {
     Attention.self, "split", of: [64, 128, 256, 512], for: ["split", "lanes"]
   ) { _ in 128 }
   /// The most query heads that share one reading of the keys, for the registers' sake.
-  private static let headsOfItem = Tunable(Attention.self, "heads", of: [1, 2, 4], for: ["split", "lanes"]) {
-    _ in
-    4
-  }
+  private static let headsOfItem = Tunable(
+    Attention.self, "heads", of: [1, 2, 4], for: ["split", "lanes"], intensity: { sharing($0) }
+  ) { _ in 4 }
   /// Rows and keys of a tile in local memory, where they fit there.
-  private static let tileSide = Tunable(Attention.self, "tile", of: [16, 32], for: ["tiled"]) { _ in 32 }
+  private static let tileSide = Tunable(
+    Attention.self, "tile", of: [16, 32], for: ["tiled"], intensity: { sharing($0) }
+  ) { _ in 32 }
   /// Keys of a private tile for heads of 64; wider heads have 16, so that tiles stay in a first cache.
   private static let blockKeys = Tunable(Attention.self, "block", of: [16, 32, 64], for: ["blocks"]) { _ in 32
   }
+
+  /// Each element of a key or value, 4 bytes, is multiplied and added once for each row that shares it.
+  private static func sharing(_ rows: Int) -> Double { 2 * Double(rows) / 4 }
 
   private static let rows = Strategy<Attention>("rows", unfit: { op, _ in op.termsUnfit }) { op, launcher in
     let call = try AttentionCall(op, launcher)
