@@ -42,19 +42,28 @@ extension Bool: NumPyElement {
 /// Writes a .npy file (version 1.0, C order) piece by piece, so that the whole array is never in memory.
 ///
 /// The file appears under its name only when it is complete: until `finish` it stands under a temporary name
-/// in the same folder, and is removed if the writer goes away before.
+/// in the same folder, and is removed if the writer goes away before. With a key it stays there instead, as
+/// `PATH.KEY.partial`, and a later writer with the same key goes on from its last whole row.
 public final class NumPyWriter<Element: NumPyElement> {
   private let path: String
   private let temporary: String
   private var descriptor: Int32
-  private var isRenamed = false
+  /// True where nothing is left to remove.
+  private var isKept: Bool
   private let count: Int
-  private var written = 0
+  /// Elements that are in the file: after `init` those that an earlier writer left.
+  public private(set) var written = 0
 
   /// Opens the file and writes its header; the shape must be known by now.
   ///
-  /// - Throws: `FileError` if the folder cannot be written to, or the path is something else than a file.
-  public init(_ path: String, shape: [Int], of _: Element.Type = Element.self) throws {
+  /// - Parameters:
+  ///   - key: names what is written, so that two different contents never share an unfinished file.
+  ///   - resumes: takes up what an earlier writer with the same key left; false begins anew.
+  /// - Throws: `FileError` if the folder cannot be written to, the path is something else than a file, or another
+  ///   process is writing with the same key.
+  public init(
+    _ path: String, shape: [Int], of _: Element.Type = Element.self, key: String? = nil, resumes: Bool = false
+  ) throws {
     guard shape.allSatisfy({ $0 >= 0 }), let count = product(shape) else {
       throw FileError(path, "cannot hold an array of shape \(shape)")
     }
@@ -64,15 +73,38 @@ public final class NumPyWriter<Element: NumPyElement> {
     }
     self.path = path
     self.count = count
-    temporary = "\(path).\(getpid()).\(UInt32.random(in: 0...(.max))).tmp"
-    descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+    isKept = key != nil
+    temporary =
+      key.map { "\(path).\($0).partial" } ?? "\(path).\(getpid()).\(UInt32.random(in: 0...(.max))).tmp"
+    let flags = key == nil ? O_EXCL : 0
+    descriptor = open(temporary, O_RDWR | O_CREAT | O_CLOEXEC | flags, 0o666)
     guard descriptor >= 0 else { throw FileError(path, "cannot be written: \(systemError())") }
-    try Self.header(shape).withUnsafeBytes(put)
+    let header = Self.header(shape)
+    guard key != nil else {
+      try header.withUnsafeBytes(put)
+      return
+    }
+    guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+      throw FileError(temporary, "is being written by another process")
+    }
+    var found = [UInt8](repeating: 0, count: header.count)
+    let row = max(shape.dropFirst().reduce(1, *), 1)
+    if resumes, pread(descriptor, &found, found.count, 0) == found.count, found == header,
+      fstat(descriptor, &status) == 0
+    {
+      let elements = (Int(status.st_size) - header.count) / MemoryLayout<Element>.size
+      written = min(elements / row * row, count)
+    }
+    let end = written == 0 ? 0 : header.count + written * MemoryLayout<Element>.size
+    guard ftruncate(descriptor, off_t(end)) == 0, lseek(descriptor, off_t(end), SEEK_SET) >= 0 else {
+      throw FileError(path, "cannot be written: \(systemError())")
+    }
+    if end == 0 { try header.withUnsafeBytes(put) }
   }
 
   deinit {
     if descriptor >= 0 { close(descriptor) }
-    if !isRenamed { unlink(temporary) }
+    if !isKept { unlink(temporary) }
   }
 
   /// Appends the next elements in C order: one row, several, or part of one.
@@ -103,7 +135,7 @@ public final class NumPyWriter<Element: NumPyElement> {
     guard closed == 0, rename(temporary, path) == 0 else {
       throw FileError(path, "cannot be written: \(systemError())")
     }
-    isRenamed = true
+    isKept = true
   }
 
   private func put(_ bytes: UnsafeRawBufferPointer) throws {

@@ -16,7 +16,11 @@ public final class SentenceEncoder {
   public let maxTokens: Int
   private let tokenizer: any Tokenizer
 
-  public init(_ path: String, on backend: any Backend, progress: ((Double) -> Void)? = nil) throws {
+  /// `pooling` takes the place of what the files say.
+  public init(
+    _ path: String, pooling wanted: Pooling? = nil, on backend: any Backend,
+    progress: ((Double) -> Void)? = nil
+  ) throws {
     let source = try ModelSource.open(path)
     guard case .folder(let folder) = source,
       case .encoder(let model) = try Architectures.load(source, on: backend, progress: progress)
@@ -33,7 +37,7 @@ public final class SentenceEncoder {
       default: throw ModelError("\(folder.path)/modules.json: the module '\(type)' is not supported")
       }
     }
-    if let config = try folder.json("\(path)/config.json") {
+    if wanted == nil, let config = try folder.json("\(path)/config.json") {
       let modes = (config.object ?? []).filter {
         $0.key.string.hasPrefix("pooling_mode_") && $0.value.bool == true
       }
@@ -45,22 +49,29 @@ public final class SentenceEncoder {
           "\(folder.path)/\(path)/config.json: pooling by \(other) is not supported; known: mean, cls")
       }
     }
-    (self.pooling, self.normalises) = (pooling, normalises)
+    (self.pooling, self.normalises) = (wanted ?? pooling, normalises)
     let limit = try folder.json("sentence_bert_config.json")?["max_seq_length"]?.int ?? model.contextLength
     maxTokens = min(max(limit, 2), model.contextLength)
   }
 
+  /// A sentence's tokens, and whether they are more than the model takes and were cut.
+  public func tokens(_ sentence: some Collection<UInt8>) throws -> (ids: [Int32], isCut: Bool) {
+    let ids = try tokenizer.encode(Array(sentence), special: true)
+    // The end mark stays, as if the text itself were shorter.
+    return ids.count <= maxTokens ? (ids, false) : (Array(ids[..<(maxTokens - 1)]) + ids.suffix(1), true)
+  }
+
   /// One vector of `model.width` numbers for each sentence; the empty sentence has one too.
   public func encode(_ sentences: [String]) throws -> [[Float]] {
+    try encode(sentences.map { try tokens($0.utf8).ids })
+  }
+
+  /// One vector for each sequence of tokens.
+  public func encode(_ sentences: [[Int32]]) throws -> [[Float]] {
     guard !sentences.isEmpty else { return [] }
-    let batch = try sentences.map { sentence in
-      let ids = try tokenizer.encode(sentence, special: true)
-      // The end mark stays, as if the text itself were shorter.
-      return ids.count <= maxTokens ? ids : Array(ids[..<(maxTokens - 1)]) + ids.suffix(1)
-    }
-    let tokens = TokenBatch(batch)
-    let hidden = try model.backend.floats(model.hidden(tokens))
-    return tokens.ranges.map { pool(hidden[$0.lowerBound * model.width..<$0.upperBound * model.width]) }
+    let batch = TokenBatch(sentences)
+    let hidden = try model.backend.floats(model.hidden(batch))
+    return batch.ranges.map { pool(hidden[$0.lowerBound * model.width..<$0.upperBound * model.width]) }
   }
 
   private func pool(_ hidden: ArraySlice<Float>) -> [Float] {

@@ -214,6 +214,79 @@ private let noOpenCL = ["FLASHCL_OPENCL_LIBRARY": "/nonexistent"]
     #expect(distance(two.row(1), all.row(3)) < 1e-5)
   }
 
+  /// A run that is killed leaves whole rows, which the next one keeps.
+  @Test func anInterruptedRunGoesOn() throws {
+    let scratch = try Scratch()
+    let model = try Models.bert(in: scratch)
+    try scratch.file("lines", (0..<20).map { "cat \($0)\n" }.joined()).close()
+    let arguments = ["embed", "--model", model, "--file", scratch.path("lines"), "--batch", "4", "--output"]
+    try #expect(run(arguments + [scratch.path("whole.npy")]).status == 0)
+    let whole = try FloatArray(scratch.path("whole.npy"))
+    // A limit on a file's size, past which the kernel kills: some rows get through, and part of one.
+    let limited =
+      ["-c", "ulimit -f 3; \"$0\" \"$@\"; exit $?", flashcl.path] + arguments + [scratch.path("e.npy")]
+    let cut = try run(limited, program: URL(fileURLWithPath: "/bin/sh")).status
+    #expect(cut != 0)
+    let partial = try #require(scratch.names().first { $0.hasPrefix("e.npy.") && $0.hasSuffix(".partial") })
+    #expect(try !scratch.names().contains("e.npy"))
+    let rest = try run(arguments + [scratch.path("e.npy"), "--resume"])
+    #expect(rest.status == 0 && rest.errors.contains("going on after"), "\(rest.errors)")
+    let again = try FloatArray(scratch.path("e.npy"))
+    #expect(again.shape == whole.shape && again.elements == whole.elements)
+    #expect(try !scratch.names().contains(partial))
+    // Other lines are another file.
+    try scratch.file("lines", "other\n").close()
+    let other = try run(arguments + [scratch.path("e.npy"), "--resume"])
+    #expect(other.status == 0 && other.errors.contains("nothing to go on with"))
+    #expect(try FloatArray(scratch.path("e.npy")).shape == [1, 48])
+  }
+
+  @Test func cutLinesAreCounted() throws {
+    let scratch = try Scratch()
+    let model = try Models.bert(in: scratch)
+    try scratch.file("lines", "cat\n" + String(repeating: "cat ", count: 300) + "\n").close()
+    let result = try run(
+      "embed", "--model", model, "--file", scratch.path("lines"), "--output", scratch.path("e.npy"),
+      "--pooling", "cls")
+    #expect(
+      result.status == 0 && result.errors.contains("1 line was cut to the model's 64 tokens"),
+      "\(result.errors)")
+  }
+
+  @Test(arguments: places) func search(place: [String: String]) throws {
+    let scratch = try Scratch()
+    let model = try Models.bert(in: scratch)
+    let (lines, index) = (scratch.path("lines"), scratch.path("e.npy"))
+    try scratch.file("lines", "a dog\nthe cat\nx y z\nthe cat\n").close()
+    try #expect(
+      run(["embed", "--model", model, "--file", lines, "--output", index], environment: place).status == 0)
+    let arguments = ["search", "--model", model, "--index", index, "--texts", lines]
+    let result = try run(
+      arguments + ["--query", "the cat", "--query", "x y z", "--top", "2", "--format", "json"],
+      environment: place)
+    #expect(result.status == 0, "\(result.errors)")
+    let queries = try #require(try result.json()["queries"] as? [[String: Any]])
+    let matches = queries.compactMap { $0["matches"] as? [[String: Any]] }
+    #expect(matches[0].compactMap { $0["line"] as? Int } == [2, 4])
+    #expect(matches[0].compactMap { $0["text"] as? String } == ["the cat", "the cat"])
+    #expect(matches[1].first?["line"] as? Int == 3)
+    #expect(abs((matches[1].first?["similarity"] as? Double ?? 0) - 1) < 1e-5)
+    let text = try run(arguments + ["--query", "the cat", "--top", "9"], environment: place)
+    #expect(text.output.split(separator: "\n").count == 4)
+
+    try scratch.file("other", "one\n").close()
+    let wrong = try run(
+      ["search", "--model", model, "--index", index, "--texts", scratch.path("other"), "--query", "a"],
+      environment: place)
+    #expect(wrong.status == 1 && wrong.errors.contains("do not belong together"))
+    try NumPyArray(shape: [2, 3], elements: [Float](repeating: 1, count: 6)).write(
+      to: scratch.path("narrow.npy"))
+    let narrow = try run(
+      ["search", "--model", model, "--index", scratch.path("narrow.npy"), "--query", "a"], environment: place)
+    #expect(narrow.status == 1 && narrow.errors.contains("rows of 3 numbers"))
+    #expect(try run(arguments + ["--query", "a", "--top", "0"]).status == 2)
+  }
+
   @Test func similaritiesWithoutAFile() throws {
     let scratch = try Scratch()
     let model = try Models.bert(in: scratch)
