@@ -35,7 +35,7 @@ library libclblast.so.1 "the bundle goes without it" || true
 
 cp scripts/on-device.sh "$bundle/"
 cp bench/peers/*.py "$bundle/peers/"
-rm "$bundle/peers/self_test.py"
+rm "$bundle"/peers/*_test.py
 tar -C "$staging" -czf bench/device-bundle.tar.gz.tmp flashcl-device
 mv bench/device-bundle.tar.gz.tmp bench/device-bundle.tar.gz
 

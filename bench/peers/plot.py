@@ -63,7 +63,7 @@ def svg(report):
     bottom = top + sum(len(entries) * BAR + GAP for _, entries in rows)
 
     y = top
-    for number, (row, entries) in enumerate(rows):
+    for number, (_, entries) in enumerate(rows):
         if number % 2 == 0:
             rect(10, y, WIDTH - 20, len(entries) * BAR + GAP, BAND)
         y += len(entries) * BAR + GAP
@@ -100,7 +100,6 @@ def svg(report):
     height = bottom + 56
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height:.0f}" '
-        f'viewBox="0 0 {WIDTH} {height:.0f}" font-family="{FONT}">\n<rect width="100%" height="100%" fill="{GROUND}"/>\n'
-        + "\n".join(body)
-        + "\n</svg>\n"
+        f'viewBox="0 0 {WIDTH} {height:.0f}" font-family="{FONT}">\n'
+        f'<rect width="100%" height="100%" fill="{GROUND}"/>\n' + "\n".join(body) + "\n</svg>\n"
     )

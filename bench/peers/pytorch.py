@@ -1,9 +1,9 @@
 """PyTorch's sides: the eager operators, scaled_dot_product_attention by each of its kernels, compiled flex_attention,
 and transformers' models.
 
-On the CPU scaled_dot_product_attention chooses for itself (`sdpa`); on CUDA each kernel that it could choose is a side
-(`math`, `efficient`, `flash`, `cudnn`), and one that does not take the shape refuses. Results are allocated by every
-call, as PyTorch does it; those of FlashCL and onnxruntime are written to the same place again.
+On the CPU scaled_dot_product_attention chooses for itself (`sdpa`); on CUDA each kernel that it could choose is a
+side (`math`, `efficient`, `flash`, `cudnn`), and one that does not take the shape refuses. Every call allocates its
+results, as PyTorch does it; FlashCL and onnxruntime write theirs to the same place again.
 """
 
 import functools

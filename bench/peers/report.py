@@ -20,8 +20,8 @@ COLUMNS = (
 def summary(shape, ours, theirs):
     """One row: medians of the rounds, rates, and ratios taken round by round.
 
-    `ours` is a list of FlashCL's results, one a round; `theirs` maps (peer, side) to a list of seconds, one a round, or
-    to (word, reason). The ratio is the peer's time over FlashCL's: above 1 FlashCL is faster.
+    `ours` is a list of FlashCL's results, one a round; `theirs` maps (peer, side) to a list of seconds, one a
+    round, or to (word, reason). The ratio is the peer's time over FlashCL's: above 1 FlashCL is faster.
     """
     row = {"shape": shape.name, "unit": shape.unit, "flashcl": {"word": "not run"}, "sides": []}
     times = [result["seconds"] for result in ours if "seconds" in result]

@@ -3,8 +3,8 @@
 import contextlib
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
 
 
 class Refused(Exception):
@@ -42,8 +42,8 @@ class Side:
 def median_seconds(call, budget, wait=lambda: None):
     """Median over the batches that fit in the budget, three at least, after a call that is not counted.
 
-    A batch is as many calls as fill 30 ms, as in `flashcl bench`: launching then overlaps computing, as in a model. Where
-    one call fills the budget, that one is the result.
+    A batch is as many calls as fill 30 ms, as in `flashcl bench`: launching then overlaps computing, as in a model.
+    Where one call fills the budget, that one is the result.
     """
 
     def batch(calls):
