@@ -114,5 +114,9 @@ import Testing
     let plain = 2 * (2 * 4 * 1000 * 64 + 2 * 2 * 1000 * 64)
     #expect(abs(point.bytes - plain) < 4096)
     #expect(abs(point.largest - 2 * 4 * 1000 * 64) < 1024)
+    for (form, tensors) in [("plain", 2), ("in_place", 3), ("sum", 4)] {
+      let norm = try Sweep("rows=1000,cols=64,form=\(form)").cases("rms_norm")[0]
+      #expect(abs(norm.bytes - 4 * 1000 * 64 * tensors) < 4096)
+    }
   }
 }
