@@ -103,6 +103,16 @@ class Plots(unittest.TestCase):
                 0 <= float(element["x"]) <= plot.WIDTH and 0 <= float(element["y"]) <= height, element
             )
 
+    def test_a_long_name_moves_the_bars(self):
+        self.assertLess(
+            self.left_of_one("full"), self.left_of_one("a model's name that is as long as names of files are")
+        )
+
+    def left_of_one(self, name):
+        row = report.summary(SHAPE, ours(1), {("P", "a"): [2]}) | {"shape": name}
+        root = XML.fromstring(plot.svg(results([row])))
+        return min(float(line.attrib["x1"]) for line in root.iter("{http://www.w3.org/2000/svg}line"))
+
     def test_nothing_measured_is_a_picture_too(self):
         XML.fromstring(plot.svg(results([])))
 

@@ -9,7 +9,7 @@ GROUND, INK, FAINT, RULE, BAND = "#fcfcfb", "#22262b", "#6b7280", "#e3e5e8", "#f
 # Colours that colour-blind people tell apart (Okabe, Ito 2008).
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#a07800", "#56b4e9", "#5b4a9e", "#22262b", "#9aa0a6"]
 FONT = "system-ui, 'Segoe UI', Helvetica, Arial, 'DejaVu Sans', sans-serif"
-WIDTH, LEFT, RIGHT, BAR, GAP = 900, 250, 90, 13, 9
+WIDTH, RIGHT, BAR, GAP = 900, 90, 13, 9
 DECADE = (1, 2, 5)
 
 
@@ -17,6 +17,7 @@ def svg(report):
     """A picture of `report["rows"]`; sides without a ratio are in the table alone."""
     rows = [(row, [entry for entry in row["sides"] if "ratio" in entry]) for row in report["rows"]]
     rows = [(row, entries) for row, entries in rows if entries]
+    left = max([250, *(30 + 7 * len(row["shape"]) for row, _ in rows)])  # where names of shapes end
     names = list(dict.fromkeys(label(entry) for _, entries in rows for entry in entries))
     colours = {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(names)}
     ends = [
@@ -27,7 +28,7 @@ def svg(report):
     low -= room
 
     def x(ratio):
-        return LEFT + (math.log10(ratio) - low) / (high - low) * (WIDTH - LEFT - RIGHT)
+        return left + (math.log10(ratio) - low) / (high - low) * (WIDTH - left - RIGHT)
 
     body = []
 
@@ -78,7 +79,7 @@ def svg(report):
 
     y = top
     for row, entries in rows:
-        text(LEFT - 14, y + GAP / 2 + len(entries) * BAR / 2 + 4, row["shape"], 12, "end")
+        text(left - 14, y + GAP / 2 + len(entries) * BAR / 2 + 4, row["shape"], 12, "end")
         for number, entry in enumerate(entries):
             bar, middle = y + GAP / 2 + number * BAR, y + GAP / 2 + (number + 0.5) * BAR
             from_, to = sorted((x(1), x(entry["ratio"])))

@@ -6,7 +6,9 @@ side (`math`, `efficient`, `flash`, `cudnn`), and one that does not take the sha
 results, as PyTorch does it; FlashCL and onnxruntime write theirs to the same place again.
 """
 
+import contextlib
 import functools
+import io
 import warnings
 
 import torch
@@ -202,7 +204,10 @@ def decoder(file, device):
 
     quiet_transformers()
     if file:
-        model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
+        with contextlib.redirect_stderr(io.StringIO()):  # a bar of progress, whatever is asked for
+            model = AutoModelForCausalLM.from_pretrained(
+                file.parent, gguf_file=file.name, dtype=torch.float32
+            )
     else:
         model = AutoModelForCausalLM.from_config(
             LlamaConfig(
