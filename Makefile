@@ -8,7 +8,7 @@ SOURCES := Package.swift Sources Tests
 RELEASE := $(SWIFT) build -c release --product flashcl -j $(JOBS)
 FLASHCL  = $$($(SWIFT) build -c release --show-bin-path)/flashcl
 .DEFAULT_GOAL := help
-.PHONY: help install models demo test check bench device-bundle format clean
+.PHONY: help install models demo test check bench peers device-bundle format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +37,19 @@ check: install ## prove every operation right, on PoCL, Intel, rusticl and Oclgr
 bench: install ## time every operation on the device, and keep the results in bench/results/
 	$(RELEASE)
 	$(FLASHCL) bench --device "$(DEVICE)" --output bench/results
+
+# OPTIONS="--model FILE.gguf --seconds 1": bench/peers/compare.py --help lists them.
+ROUNDS  ?= 3
+PEERS    = bench/peers/.venv
+peers: install $(PEERS)/.installed ## time FlashCL beside PyTorch, onnxruntime and llama.cpp, in turn, and keep that too (ROUNDS=3, ONLY=decode, …)
+	$(RELEASE)
+	$(PEERS)/bin/python bench/peers/compare.py --flashcl $(FLASHCL) --device "$(DEVICE)" --rounds $(ROUNDS) \
+	  --only "$(ONLY)" --json bench/results --plot bench/results $(OPTIONS)
+
+$(PEERS)/.installed: bench/peers/requirements.txt
+	python3 -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet -r bench/peers/requirements.txt
+	@touch $@
 
 device-bundle: install ## pack bench/device-bundle.tar.gz: proof and timings for a machine with a GPU and nothing else
 	@JOBS=$(JOBS) scripts/device-bundle.sh

@@ -4,7 +4,7 @@
 #   flashcl          the command, Swift's library inside; finds lib/ beside it
 #   lib/             OpenCL's loader, CLBlast, and the C++ libraries that they need
 #   on-device.sh     runs all of it: on-device.sh OUT
-#   peers/           PyTorch's side, for where torch is installed
+#   peers/           the comparison with PyTorch and others, for where torch is installed
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -35,6 +35,7 @@ library libclblast.so.1 "the bundle goes without it" || true
 
 cp scripts/on-device.sh "$bundle/"
 cp bench/peers/*.py "$bundle/peers/"
+rm "$bundle"/peers/*_test.py
 tar -C "$staging" -czf bench/device-bundle.tar.gz.tmp flashcl-device
 mv bench/device-bundle.tar.gz.tmp bench/device-bundle.tar.gz
 

@@ -80,7 +80,8 @@ run 70 attention "$flashcl" bench attention --chosen --sweep "N=512:16384:x2,D=6
   --output "$out/attention.json" --plot "$out/attention.svg"
 run 40 models "$flashcl" bench --model-shape smollm2-135m --output "$out/models.json"
 if python3 -c 'import torch' 2> /dev/null; then
-  run 60 peers python3 "$here/peers/pytorch_attention.py" --flashcl "$flashcl" --rounds 1 --json "$out/peers.json"
+  run 60 peers python3 "$here/peers/compare.py" --flashcl "$flashcl" --rounds 1 --seconds 0.2 --limit 45 \
+    --only '^(full|causal) (1024|4096)|D 64|^linear|4096×|^SmolLM2' --json "$out/peers.json"
 else
   say "-- peers: no python3 with torch here"
 fi

@@ -75,7 +75,8 @@ import Testing
     ("attention", "H=2,Lq=1,Lk=20,D=32,cache=f32|q8_0"),
     ("attention", "H=1,N=70,D=4,mask=full|local:2|atrous:3|strided:4|longformer:3|blocks:50|longnet"),
     ("attention", "H=1,N=200,D=4,mask=bigbird:16"), ("linear", "rows=1|17,inputs=32,outputs=5,type=f32|q4_1"),
-    ("layer_norm", "rows=3,cols=9"), ("rms_norm", "rows=3,cols=9,type=f16"), ("softmax", "rows=3,cols=9"),
+    ("layer_norm", "rows=3,cols=9,form=plain|residual|sum|in_place"),
+    ("rms_norm", "rows=3,cols=9,type=f16"), ("softmax", "rows=3,cols=9"),
     ("gelu", "rows=2,cols=9,form=tanh"), ("silu_multiply", "rows=2,cols=9"), ("argmax", "rows=2,cols=9"),
     ("top_k", "rows=2,cols=9,k=3"), ("rope", "rows=3,heads=2,D=8"),
     ("embedding", "rows=3,cols=32,vocabulary=7,type=q4_0"),
@@ -113,5 +114,9 @@ import Testing
     let plain = 2 * (2 * 4 * 1000 * 64 + 2 * 2 * 1000 * 64)
     #expect(abs(point.bytes - plain) < 4096)
     #expect(abs(point.largest - 2 * 4 * 1000 * 64) < 1024)
+    for (form, tensors) in [("plain", 2), ("in_place", 3), ("sum", 4)] {
+      let norm = try Sweep("rows=1000,cols=64,form=\(form)").cases("rms_norm")[0]
+      #expect(abs(norm.bytes - 4 * 1000 * 64 * tensors) < 4096)
+    }
   }
 }

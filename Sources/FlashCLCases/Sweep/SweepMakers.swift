@@ -120,7 +120,15 @@ struct SweepMaker: Sendable {
   private static func norm(
     _ operation: String, _ make: @escaping @Sendable (NormProblem) -> Case
   ) -> SweepMaker {
-    rows(operation, 512, 768) { type, rows, columns in make(NormProblem(type, rows, columns)) }
+    SweepMaker(operation: operation, keys: ["rows", "cols", "form", "type"]) { p in
+      let (rows, columns) = (try p.integer("rows", 512), try p.integer("cols", 768))
+      let word = try p.word("form", NormProblem.Form.allCases.map(\.rawValue))
+      let (form, type) = (NormProblem.Form(rawValue: word) ?? .plain, try p.type())
+      return (
+        make(NormProblem(type, rows, columns, .normal, form)),
+        (0..<form.tensors).flatMap { _ in bytes(type, rows * columns) }
+      )
+    }
   }
 
   /// An operation on the rows of one matrix.

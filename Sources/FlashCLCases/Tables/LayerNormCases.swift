@@ -48,10 +48,19 @@ struct NormProblem {
     }
   }
 
-  enum Form: String {
+  enum Form: String, CaseIterable {
     case plain, residual, sum
     /// The sum replaces the residual.
     case inPlace = "in_place"
+
+    /// Of `[rows, columns]`: operands and results.
+    var tensors: Int {
+      switch self {
+      case .plain: 2
+      case .residual, .inPlace: 3
+      case .sum: 4
+      }
+    }
   }
 
   let type: ElementType

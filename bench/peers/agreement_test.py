@@ -1,0 +1,62 @@
+"""Holds the sides of PyTorch and onnxruntime against each other, where both are installed."""
+
+import copy
+import importlib.util
+import os
+import unittest
+from unittest import mock
+
+import shapes
+
+
+@unittest.skipUnless(
+    all(importlib.util.find_spec(name) for name in ("torch", "onnx", "onnxruntime")), "needs both peers"
+)
+class Agreement(unittest.TestCase):
+    """A wrong graph's time says nothing: all sides compute the same from the same operands."""
+
+    LENGTH, WINDOW = 80, 7
+
+    def values(self, peer, shape, operand):
+        """Each side's name and what it computes, [1, heads, length, size] for attention."""
+        import numpy
+
+        for side in peer.sides(shape):
+            if side.name == "flex" and not os.environ.get("FLEX"):
+                continue  # half a minute of compiling: FLEX=1 has it tried too
+            random = numpy.random.default_rng(7)
+            peer.draw = lambda *sizes: operand(random.standard_normal(sizes, dtype=numpy.float32))
+            value = side.make()()
+            value = value[0] if isinstance(value, (list, tuple)) else value
+            array = value.numpy().astype(numpy.float32)
+            if array.ndim == 3:  # heads side by side
+                array = array.reshape(1, array.shape[1], shapes.HEADS, -1).transpose(0, 2, 1, 3)
+            yield f"{peer.name} {side.name}", array
+
+    def test_all_sides_compute_the_same(self):
+        import numpy
+        import onnx_runtime
+        import pytorch
+        import torch
+
+        peers = ((pytorch.PyTorch(), torch.from_numpy), (onnx_runtime.ONNXRuntime(), lambda array: array))
+        for shape in copy.deepcopy([shape for shape in shapes.shapes() if shape.kind in shapes.OPERATIONS]):
+            for size in ("queries", "keys", "rows"):
+                if getattr(shape.sizes, size, 0) > 1:
+                    setattr(shape.sizes, size, self.LENGTH)
+            with (
+                self.subTest(shape.name),
+                mock.patch.object(pytorch, "WINDOW", self.WINDOW),
+                mock.patch.object(onnx_runtime, "WINDOW", self.WINDOW),
+            ):
+                (_, truth), *others = (
+                    pair for peer, operand in peers for pair in self.values(peer, shape, operand)
+                )
+                self.assertGreaterEqual(len(others), 1)
+                for name, array in others:
+                    error = float(numpy.abs(array - truth).max())
+                    self.assertLess(error, 2e-2 if getattr(shape.sizes, "type", "") == "f16" else 2e-3, name)
+
+
+if __name__ == "__main__":
+    unittest.main()

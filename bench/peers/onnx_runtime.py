@@ -1,0 +1,204 @@
+"""onnxruntime's sides: graphs of one operator, made in memory, with operands and results bound once.
+
+Attention has up to three operators: ONNX's own `Attention`, and onnxruntime's `MultiHeadAttention` and
+`GroupQueryAttention`. What is constant in a model (weights, gains, biases of a norm) is an initialiser.
+"""
+
+import numpy
+import onnx
+import onnxruntime
+from onnx import helper
+
+from shapes import EPSILON, HEADS, WINDOW
+from sides import Refused, Side
+
+TYPES = {"f32": numpy.float32, "f16": numpy.float16}
+# The CPU's operators keep the whole matrix of scores.
+SCORES_LIMIT = 2 << 30
+
+
+class ONNXRuntime:
+    name = "onnxruntime"
+
+    def __init__(self, device="cpu", threads=2, draw=None):
+        """`draw(*sizes)` makes an operand; normal numbers without it."""
+        self.device, self.version = device, onnxruntime.__version__
+        provider = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
+        if provider not in onnxruntime.get_available_providers():
+            raise Refused("no CUDA", f"this onnxruntime has no {provider}")
+        self.providers = [provider]
+        self.options = onnxruntime.SessionOptions()
+        self.options.intra_op_num_threads = threads
+        self.options.log_severity_level = 3
+        random = numpy.random.default_rng(0)
+        self.draw = draw or (lambda *sizes: random.standard_normal(sizes, dtype=numpy.float32))
+
+    def sides(self, shape):
+        s = shape.sizes
+        if shape.kind != "attention":
+            make = getattr(self, f"_{shape.kind}")
+            yield Side("", lambda: make(s))
+            return
+        yield Side("Attention", lambda: self._attention(s))
+        yield Side("MHA", lambda: self._multi_head(s))
+        if s.mask in ("causal", "window"):
+            yield Side("GQA", lambda: self._group_query(s))
+
+    def _call(self, operator, inputs, outputs, constants=(), domain="", **attributes):
+        """The call that runs one operator, and returns its results.
+
+        `inputs` are arrays, followed by `constants`; `outputs` are (type, sizes) each; None is one that is left out.
+        """
+
+        def name(letter, place, what):
+            return "" if what is None else f"{letter}{place}"
+
+        def infos(values):
+            return [
+                helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(numpy.dtype(type)), sizes)
+                for name, (type, sizes) in values.items()
+            ]
+
+        operands = [*inputs, *constants]
+        read = [name("x", place, array) for place, array in enumerate(operands)]
+        written = [name("y", place, what) for place, what in enumerate(outputs)]
+        values = {name: array for name, array in zip(read, inputs) if name}
+        results = {name: what for name, what in zip(written, outputs) if name}
+        graph = helper.make_graph(
+            [helper.make_node(operator, read, written, domain=domain, **attributes)],
+            operator,
+            infos({name: (array.dtype, array.shape) for name, array in values.items()}),
+            infos(results),
+            [
+                onnx.numpy_helper.from_array(array, name)
+                for name, array in zip(read[len(inputs) :], constants)
+            ],
+        )
+        model = helper.make_model(
+            graph,
+            ir_version=10,
+            opset_imports=[helper.make_opsetid("", 23), helper.make_opsetid("com.microsoft", 1)],
+        )
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), self.options, providers=self.providers
+        )
+
+        # A binding keeps addresses alone: the call holds on to what it reads and writes.
+        def value(array):
+            return onnxruntime.OrtValue.ortvalue_from_numpy(array, self.device)
+
+        sources = {name: value(array) for name, array in values.items()}
+        targets = {name: value(numpy.zeros(sizes, type)) for name, (type, sizes) in results.items()}
+        binding = session.io_binding()
+        for name, source in sources.items():
+            binding.bind_ortvalue_input(name, source)
+        for name, target in targets.items():
+            binding.bind_ortvalue_output(name, target)
+
+        def call(sources=sources):
+            session.run_with_iobinding(binding)
+            return list(targets.values())
+
+        return call
+
+    # Attention
+
+    def _operands(self, s):
+        if self.device == "cpu" and HEADS * s.queries * s.keys * 4 > SCORES_LIMIT:
+            raise Refused("too large", "the CPU's operators keep the whole matrix of scores")
+        lengths = (s.queries, s.keys, s.keys)
+        return [self.draw(1, HEADS, length, s.size).astype(TYPES[s.type]) for length in lengths]
+
+    def _distances(self, s):
+        """Query's position minus key's, [queries, keys]."""
+        positions = numpy.arange(s.keys, dtype=numpy.float32)
+        return positions[s.keys - s.queries :, None] - positions
+
+    def _added(self, s):
+        """What is added to the scores, [1, 1 or HEADS, queries, keys], or None."""
+        if s.mask == "bias":
+            return self.draw(1, HEADS, s.queries, s.keys)
+        if s.mask not in ("window", "alibi"):
+            return None
+        distances = self._distances(s)
+        if s.mask == "window":
+            added, seen = numpy.zeros_like(distances), (distances >= 0) & (distances < WINDOW)
+        else:
+            slopes = 2.0 ** (-8 * numpy.arange(1, HEADS + 1, dtype=numpy.float32) / HEADS)
+            added, seen = -slopes[:, None, None] * distances, distances >= 0
+        return numpy.where(seen, added, numpy.float32("-inf")).reshape(1, -1, s.queries, s.keys)
+
+    def _attention(self, s):
+        q, k, v = self._operands(s)
+        added = self._added(s)
+        return self._call(
+            "Attention", [q, k, v, added], [(q.dtype, q.shape)], is_causal=int(s.mask == "causal")
+        )
+
+    def _multi_head(self, s):
+        """Queries are [1, queries, HEADS · size]; a cache's keys and values keep their heads apart."""
+        q, k, v = self._operands(s)
+        q = folded(q)
+        if s.queries > 1:
+            k, v = folded(k), folded(v)
+        bias = padding = None
+        return self._call(
+            "MultiHeadAttention",
+            [q, k, v, bias, padding, self._added(s)],
+            [(q.dtype, q.shape)],
+            domain="com.microsoft",
+            num_heads=HEADS,
+            unidirectional=int(s.mask == "causal"),
+        )
+
+    def _group_query(self, s):
+        q, k, v = (folded(array) for array in self._operands(s))
+        past = numpy.zeros((1, HEADS, 0, s.size), q.dtype)
+        last, total = numpy.array([s.keys - 1], numpy.int32), numpy.array([s.keys], numpy.int32)
+        cache = (q.dtype, (1, HEADS, s.keys, s.size))
+        return self._call(
+            "GroupQueryAttention",
+            [q, k, v, past, past, last, total],
+            [(q.dtype, q.shape), cache, cache],
+            domain="com.microsoft",
+            num_heads=HEADS,
+            kv_num_heads=HEADS,
+            local_window_size=WINDOW if s.mask == "window" else -1,
+        )
+
+    # Matrices
+
+    def _linear(self, s):
+        x, weight = self.draw(s.rows, s.inputs), self.draw(s.outputs, s.inputs)
+        return self._call("Gemm", [x], [(x.dtype, (s.rows, s.outputs))], [weight], transB=1)
+
+    def _layer_norm(self, s):
+        x, gain, bias = self.draw(s.rows, s.cols), self.draw(s.cols), self.draw(s.cols)
+        return self._norm(s, x, [gain, bias], "LayerNormalization", "SkipLayerNormalization")
+
+    def _rms_norm(self, s):
+        x, gain = self.draw(s.rows, s.cols), self.draw(s.cols)
+        return self._norm(s, x, [gain], "RMSNormalization", "SkipSimplifiedLayerNormalization")
+
+    def _norm(self, s, x, constants, plain, skip):
+        y = (x.dtype, x.shape)
+        if not s.residual:
+            return self._call(plain, [x], [y], constants, epsilon=EPSILON)
+        residual = self.draw(s.rows, s.cols)
+        return self._call(
+            skip, [x, residual], [y, None, None, y], constants, "com.microsoft", epsilon=EPSILON
+        )
+
+    def _gelu(self, s):
+        x = self.draw(s.rows, s.cols)
+        return self._call("Gelu", [x], [(x.dtype, x.shape)], approximate=s.form)
+
+    def _softmax(self, s):
+        x = self.draw(s.rows, s.cols)
+        return self._call("Softmax", [x], [(x.dtype, x.shape)], axis=-1)
+
+
+def folded(array):
+    """[1, heads, length, size] as [1, length, heads · size]."""
+    _, heads, length, size = array.shape
+    return numpy.ascontiguousarray(array.transpose(0, 2, 1, 3)).reshape(1, length, heads * size)
