@@ -279,8 +279,11 @@ private let noOpenCL = ["FLASHCL_OPENCL_LIBRARY": "/nonexistent"]
       ["search", "--model", model, "--index", index, "--texts", scratch.path("other"), "--query", "a"],
       environment: place)
     #expect(wrong.status == 1 && wrong.errors.contains("do not belong together"))
-    try NumPyArray(shape: [2, 3], elements: [Float](repeating: 1, count: 6)).write(
-      to: scratch.path("narrow.npy"))
+    let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }"
+      .padding(toLength: 117, withPad: " ", startingAt: 0)
+    let bytes =
+      [0x93] + "NUMPY".utf8 + [1, 0, 118, 0] + header.utf8 + [10] + [UInt8](repeating: 0, count: 24)
+    try Data(bytes).write(to: URL(fileURLWithPath: scratch.path("narrow.npy")))
     let narrow = try run(
       ["search", "--model", model, "--index", scratch.path("narrow.npy"), "--query", "a"], environment: place)
     #expect(narrow.status == 1 && narrow.errors.contains("rows of 3 numbers"))
