@@ -63,7 +63,7 @@ extension Case {
           slots: try bench.integers(slots), positions: table == nil ? nil : try bench.integers(positions),
           table: table, cache: plan.cache)
       }
-      if !early.isEmpty { try bench.backend.run(append(early)) }
+      if !early.isEmpty { try bench.run(append(early)) }
       let operation = try append(late)
       let witness = try bench.attention(
         over: plan, queries: 1, heads: 2 * keyHeads, size: size, valueSize: valueSize, .f32, .decode)

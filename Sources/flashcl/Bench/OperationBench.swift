@@ -18,6 +18,8 @@ struct OperationBench {
   var patience = 3.0
   /// Seconds of measuring for each strategy.
   var duration = 0.3
+  /// What it leaves no time for is not timed.
+  var deadline = Deadline(nil)
   var isQuiet = false
   var measuresCeilings = true
 
@@ -26,7 +28,9 @@ struct OperationBench {
     let points = try operation.flatMap { name in try sweep?.cases(name) }
     for point in points ?? [] { try requireFit(point) }
     let runner = Runner(backend, purpose: .bench, cases: points?.map(\.item))
-    let selected = try runner.select(points == nil ? operation.map(runner.pattern) : nil)
+    var selected = try runner.select(points == nil ? operation.map(runner.pattern) : nil)
+    // A sweep's own order is the better one for a part of it: sizes that double come before those of other keys.
+    if points == nil && deadline.seconds != nil { selected = selected.inTurns() }
     let ceilings = try measuresCeilings ? (backend as? OpenCLBackend)?.measureCeilings() : nil
     if !isQuiet {
       try Output.line(backend.deviceName)
@@ -35,10 +39,16 @@ struct OperationBench {
     }
     var (results, failures): ([BenchReport.Entry], [CaseResult]) = ([], [])
     var (skipped, rates): ([BenchReport.Skipped], [String: Double]) = ([], [:])
+    let total = selected.reduce(0) { $0 + (chosenOnly ? 1 : $1.strategies.count) }
+    var notRun = 0
     for (index, (item, strategies)) in selected.enumerated() {
       var isChosen = true  // the first that can run: strategies stand in order of preference
       var work = 0.0  // of this case, as the chosen strategy's timing tells
-      for strategy in strategies where isChosen || !chosenOnly {
+      for (place, strategy) in strategies.enumerated() where isChosen || !chosenOnly {
+        if try deadline.isOver(needed: needed(item, rates["\(item.operation) \(strategy)"])) {
+          notRun += chosenOnly ? 1 : strategies.count - place
+          break
+        }
         Terminal.progress("\(index + 1) of \(selected.count)  \(item.name(strategy: strategy))")
         // A slow strategy is known by its rate at the last size.
         let key = "\(item.operation) \(strategy)"
@@ -62,15 +72,23 @@ struct OperationBench {
       }
     }
     Terminal.progress("")
+    let stop = Stop(deadline, ran: total - notRun, of: total)
+    if let stop, !isQuiet { try Output.line(stop.text("timing")) }
     if let first = skipped.first {
       Terminal.say(
         "flashcl: \(count(skipped.count, "slow strategy run")) left out, the first of about "
           + "\(short(first.expected_s)) s: \(first.case); --patience \(fixed(patience, 0)) is the limit")
     }
     return BenchReport(
-      device: backend.deviceName, revision: Revision.current,
-      ceilings: ceilings.map(BenchReport.Ceiling.init), sweep: sweep?.text, results: results,
-      skipped: skipped, failures: failures)
+      device: backend.deviceName, ceilings: ceilings.map(BenchReport.Ceiling.init), sweep: sweep?.text, stop: stop,
+      results: results.grouped(by: \.operation), skipped: skipped, failures: failures)
+  }
+
+  /// Seconds that a strategy of this rate needs at least, for its check and once for its timing: no more is known before.
+  private func needed(_ item: Case, _ rate: Double?) throws -> Double {
+    guard deadline.seconds != nil, let rate else { return 0 }
+    let cost = try Runner(backend, cases: [item]).reports(item).cost
+    return 2 * max(cost.flops, cost.bytes) / rate
   }
 
   /// Refuses what does not fit the device's memory, or the host's, where truth and results are compared.
