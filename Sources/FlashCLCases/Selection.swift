@@ -79,7 +79,9 @@ extension Runner {
   public func coverage() throws -> [Coverage] {
     var rows: [Coverage] = []
     for (item, strategies) in try select() {
-      guard let trial = try? item.build(Workbench(backend, seed: item.seed, launches: false)) else { continue }
+      guard let trial = try? item.build(Workbench(backend, seed: item.seed, launches: false)) else {
+        continue
+      }
       for report in try backend.strategies(for: trial.operation) where strategies.contains(report.name) {
         let row = rows.firstIndex { $0.operation == item.operation && $0.strategy == report.name }
         if row == nil { rows.append(Coverage(operation: item.operation, strategy: report.name, cases: [:])) }

@@ -37,6 +37,31 @@ struct TrustTests {
     #expect(try driver.disabled().isEmpty)
   }
 
+  /// The time ends while a case hangs: nobody knows whether it would have come to its end.
+  @Test func aCaseThatTheTimeCutsOffHasNotFailed() throws {
+    let driver = BrokenDriver()
+    let fault = "hang:launch:rms_norm_rows"
+    let cut = try driver(
+      fault, "check", "^rms_norm", "--format", "json", "--isolated", "--limit", "600", "--seconds", "8")
+    let json = try cut.json()
+    #expect(cut.status == 0 && json["failed"] as? Int == 0, "\(cut.errors)")
+    #expect(json["stopped_after_s"] as? Double == 8 && json["not_run"] as? Int != 0)
+    #expect(try driver.disabled().isEmpty)
+    // What ran by then and failed is a failure nevertheless.
+    let hung = try driver(
+      fault, "check", few, "--format", "json", "--isolated", "--limit", "3", "--seconds", "600")
+    #expect(hung.status == 1 && (try hung.json()["failed"] as? Int ?? 0) > 0)
+  }
+
+  /// A part says nothing of the rest.
+  @Test func aCheckThatStoppedWasNotTheWhole() throws {
+    let driver = BrokenDriver()
+    let outcome = try driver(nil, "check", "--seconds", "0.1", "--format", "json")
+    #expect(outcome.status == 0 && (try outcome.json()["not_run"] as? Int) != 0, "\(outcome.errors)")
+    let devices = try driver(nil, "devices", "--format", "json").json()["devices"] as? [[String: Any]]
+    #expect(try #require(devices?.first)["checked"] is NSNull)
+  }
+
   /// The strategy that a model takes by itself, broken: another runs, and one line says so.
   @Test func aModelGoesAroundIt() throws {
     let driver = BrokenDriver()

@@ -38,7 +38,9 @@ extension Case {
       [.twice(cache: pairing == nil && type != .q8_0 ? .f32 : type)], purpose
     ) { bench in
       let plan = try bench.cache(lengths, heads: keyHeads, keySize: size, valueSize: valueSize, type)
-      let table = try pairing.map { try bench.ropeTable(length: max(300, lengths.max() ?? 0), rotary: rotary, $0) }
+      let table = try pairing.map {
+        try bench.ropeTable(length: max(300, lengths.max() ?? 0), rotary: rotary, $0)
+      }
       var random = bench.random()
       // Token t of the shuffled order: its slot and its place in its sequence. Both follow one permutation on
       // every backend.

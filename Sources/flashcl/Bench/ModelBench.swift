@@ -260,6 +260,7 @@ extension ModelBench {
     return Plot(
       title: "\(name): prefill, and decode after it", subtitle: device, x: "tokens of each prompt",
       y: "tokens/s",
-      panels: [Plot.Panel(series: series)], notes: ["Bars: the spread of several runs, or of single tokens."] + Stop.notes(stop, "row"))
+      panels: [Plot.Panel(series: series)],
+      notes: ["Bars: the spread of several runs, or of single tokens."] + Stop.notes(stop, "row"))
   }
 }

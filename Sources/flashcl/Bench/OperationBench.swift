@@ -80,7 +80,8 @@ struct OperationBench {
           + "\(short(first.expected_s)) s: \(first.case); --patience \(fixed(patience, 0)) is the limit")
     }
     return BenchReport(
-      device: backend.deviceName, ceilings: ceilings.map(BenchReport.Ceiling.init), sweep: sweep?.text, stop: stop,
+      device: backend.deviceName, ceilings: ceilings.map(BenchReport.Ceiling.init), sweep: sweep?.text,
+      stop: stop,
       results: results.grouped(by: \.operation), skipped: skipped, failures: failures)
   }
 

@@ -183,7 +183,9 @@ struct Check: ParsableCommand {
     var last = start
     try cases(runner, deadline, begin: { total = $0 }) { result in
       let now = clock.now
-      if format == .text, !runner.isBreadthFirst, let before = report.results.last, before.operation != result.operation {
+      if format == .text, !runner.isBreadthFirst, let before = report.results.last,
+        before.operation != result.operation
+      {
         try finish(before.operation, report)
       }
       report.append(result, seconds: now.seconds(since: last))

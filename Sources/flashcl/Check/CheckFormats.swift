@@ -81,7 +81,9 @@ struct Markdown {
 
   private static func section(_ report: CheckReport) -> String {
     let matrix = OutcomeMatrix(report)
-    var lines = ["## \(report.failed > 0 ? "❌" : report.stop == nil ? "✅" : "⏱️") \(cell(report.verdict))", ""]
+    var lines = [
+      "## \(report.failed > 0 ? "❌" : report.stop == nil ? "✅" : "⏱️") \(cell(report.verdict))", "",
+    ]
     let facts = [report.platform, report.version, report.driver_version.map { "driver \($0)" }].compactMap {
       $0
     }
