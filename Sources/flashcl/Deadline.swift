@@ -14,8 +14,11 @@ struct Deadline {
   /// Seconds that are left, 0 at least.
   var rest: Double { end.map { max(0, $0.seconds(since: .now)) } ?? .infinity }
 
-  /// `needed`: seconds that the next piece of work is known to take.
-  func isOver(needed: Double = 0) -> Bool { rest <= needed }
+  /// `needed`: seconds that the next piece of work is known to take, asked for while some are left.
+  func isOver(needed: @autoclosure () throws -> Double = 0) rethrows -> Bool {
+    guard end != nil else { return false }
+    return rest <= 0 ? true : try rest <= needed()
+  }
 
   /// `--seconds` as it was written; throws for what is no time.
   static func parse(_ text: String) throws -> Double {

@@ -32,7 +32,7 @@ struct BenchRun: ParsableCommand {
       The ceilings are measured in the same run: a copy for memory, a loop of multiply-adds and a matrix product for \
       arithmetic. With --model, tokens per second of prefill and decode.
       With --seconds, nothing further is timed when the time is over, nor what would take longer than is left; all \
-      results, files and plots are of what ran and say what did not. The exit status is 1 where something failed, else 0.
+      results, files and plots are of what ran and say what did not; the file of --output is kept up to date meanwhile. The exit status is 1 where something failed, else 0.
       --sweep combines values of an operation's keys: ranges first:last:xK (times K) and first:last:+K, lists a|b.
       \(SweepHelp.keys)
       Example: flashcl bench attention --sweep "N=128:4096:x2,causal=0|1,type=f16|f32" --output b.json --plot b.svg
@@ -102,7 +102,8 @@ struct BenchRun: ParsableCommand {
       return
     }
     let bench = OperationBench(
-      backend: backend, chosenOnly: chosen, patience: patience, deadline: deadline, isQuiet: format != .text)
+      backend: backend, chosenOnly: chosen, patience: patience, deadline: deadline,
+      keep: { try save($0, backend) }, isQuiet: format != .text)
     let report = try bench.run(operation, sweep)
     try write(report, csv: report.csv, backend)
     if let plot, let sweep {
@@ -121,6 +122,10 @@ struct BenchRun: ParsableCommand {
     case .json: try Output.json(report)
     case .csv: try Output.write(csv)
     }
+    try save(report, backend)
+  }
+
+  private func save(_ report: some Encodable, _ backend: any Backend) throws {
     guard let path else { return }
     var isFolder = false
     _ = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
