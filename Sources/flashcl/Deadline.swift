@@ -11,13 +11,18 @@ struct Deadline {
     end = seconds.map { ContinuousClock.now + .seconds($0) }
   }
 
+  /// Seconds that what runs in a child has left when the time is over.
+  static let grace = 5.0
+
   /// Seconds that are left, 0 at least.
   var rest: Double { end.map { max(0, $0.seconds(since: .now)) } ?? .infinity }
 
-  /// `needed`: seconds that the next piece of work is known to take, asked for while some are left.
-  func isOver(needed: @autoclosure () throws -> Double = 0) rethrows -> Bool {
-    guard end != nil else { return false }
-    return rest <= 0 ? true : try rest <= needed()
+  var isOver: Bool { rest <= 0 }
+
+  /// Whether less is left than the `needed` seconds that the next piece of work takes; they are asked for while some are.
+  func isOver(needed: @autoclosure () throws -> Double) rethrows -> Bool {
+    if end == nil || isOver { return isOver }
+    return try rest <= needed()
   }
 
   /// `--seconds` as it was written; throws for what is no time.

@@ -47,7 +47,7 @@ struct Tuner {
     ceilings = try backend.measureCeilings()
   }
 
-  private var isOver: Bool { deadline.isOver() }
+  private var isOver: Bool { deadline.isOver }
 
   func search(_ operation: String?) throws -> [Change] {
     var changes: [Change] = []

@@ -55,7 +55,7 @@ struct BenchClaims: ParsableCommand {
     let clock = ContinuousClock()
     var entries: [ClaimsReport.Entry] = []
     for claim in claims {
-      if deadline.isOver() { break }
+      if deadline.isOver { break }
       Terminal.progress("claim \(claim.name)")
       let start = clock.now
       let finding: Finding

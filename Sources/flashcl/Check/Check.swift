@@ -21,7 +21,7 @@ struct Check: ParsableCommand {
       commands leave those strategies out until they pass here. On a device that was never checked whole, and where one \
       crashed or hung before, the cases run in a process of their own, whose end is a failure of one case.
 
-      With --seconds, no further case begins when the time is over, and a case in a process of its own is ended \(count(Int(CasesInChildren.grace), "second")) \
+      With --seconds, no further case begins when the time is over, and a case in a process of its own is ended \(count(Int(Deadline.grace), "second")) \
       later; the cases of the quick selection come first, then the rest, those of every operation in turn. All results and \
       reports are of what ran and say what did not; the exit status is 1 where something that ran failed, else 0. Such a \
       check does not count as the whole.
@@ -193,7 +193,7 @@ struct Check: ParsableCommand {
       Terminal.progress("\(report.results.count) of \(total ?? 0)  \(result.case)")
     }
     report.seconds = clock.now.seconds(since: start)
-    folder?.fill(&report, limit: limit)
+    folder?.fill(&report, limit: limit, deadline)
     report.stop = Stop(deadline, ran: report.results.count, of: total)
     Terminal.progress("")
     report.results = report.results.grouped(by: \.operation)

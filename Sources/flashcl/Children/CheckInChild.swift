@@ -23,11 +23,8 @@ struct CasesInChildren {
   /// Seconds for one case.
   let limit: Double
   let isBitwise: Bool
-  /// When no further case begins.
+  /// When no further case begins; one that does not come to its end in the grace after it is ended, and counts as not run.
   let deadline: Deadline
-
-  /// Seconds that a case has left when the time is over; one that takes longer is ended, and counts as not run.
-  static let grace = 5.0
 
   /// What a driver did not survive so often is left alone for the rest of the check.
   private static let patience = 2
@@ -39,7 +36,7 @@ struct CasesInChildren {
     guard let number = try Device.all().firstIndex(where: { $0 === device }) else { return }
     let capabilities = try device.capabilities()
     var (done, hasBegun) = (0, false)
-    while !(hasBegun && deadline.isOver()) {
+    while !(hasBegun && deadline.isOver) {
       let counts = Dictionary(grouping: ends, by: \.subject).mapValues { ends in
         ends.contains { $0.failure?.outcome == .hung } ? Self.patience : ends.count
       }
@@ -52,7 +49,7 @@ struct CasesInChildren {
           given.joined(separator: ","), "--",
         ] + arguments, limit: limit)
       var (name, culprit): (String?, String?) = (nil, nil)
-      while let line = child.next(within: deadline.rest + Self.grace) {
+      while let line = child.next(within: deadline.rest + Deadline.grace) {
         let words = line.split(separator: " ", maxSplits: 1).map(String.init)
         guard words.count == 2 else { continue }
         switch words[0] {
@@ -60,7 +57,7 @@ struct CasesInChildren {
           begin(Int(words[1]) ?? 0)
           hasBegun = true
         case "case":
-          if deadline.isOver() { return }
+          if deadline.isOver { return }
           (name, culprit) = (words[1], nil)
         case "tries": culprit = words[1]
         case "result":

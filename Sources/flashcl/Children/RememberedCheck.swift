@@ -45,7 +45,7 @@ extension Check {
   ) throws {
     try runner.check(
       filter.map(runner.pattern), bitwise: bitwise, report: report, begin: begin,
-      isOver: { deadline.isOver() })
+      isOver: { deadline.isOver })
   }
 
   /// A case is one trial and its bits are another: neither forgets what the other found.
