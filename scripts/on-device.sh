@@ -17,6 +17,7 @@ out=$(cd "$1" && pwd)
 flashcl=$here/flashcl
 log=$out/log.txt
 limit=${SECONDS_LIMIT:-460}
+slack=20 # what a command may need to come to its end after its own time
 start=$(date +%s)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -26,8 +27,15 @@ trap 'exit 1' HUP INT TERM
 left() { echo $((limit - $(date +%s) + start)); }
 say() { printf '%s\n' "$*" | tee -a "$log"; }
 
-# run SECONDS NAME COMMAND…: at most SECONDS, and never beyond the end. Commands write their results last: one that is cut
-# leaves none.
+# share PERCENT: sets `seconds` to this much of the time that is left but for what is kept for the peers. What a step
+# leaves unused is thus the next ones'.
+share() {
+  seconds=$((($(left) - peers) * $1 / 100))
+  [ $seconds -ge 1 ] || seconds=1
+}
+
+# run SECONDS NAME COMMAND…: at most SECONDS, and never beyond the end. Commands write their results last, and one that is
+# cut leaves none: so each is told to end by itself, and this is what happens to one that hangs.
 failures=0
 run() {
   seconds=$1 name=$2
@@ -72,14 +80,21 @@ export FLASHCL_CACHE="${FLASHCL_CACHE:-$scratch/cache}"
 say "$(date -u +%Y-%m-%dT%H:%M:%SZ) $(uname -srm), $(nproc) cores; drivers: $(cat "$OCL_ICD_VENDORS"/*.icd 2> /dev/null | tr '\n' ' ')"
 run 60 devices "$flashcl" devices
 run 20 doctor "$flashcl" devices --doctor
-# The quick check first: where the full one does not come to its end, its reports stay.
-run 180 quick "$flashcl" check --quick --report "$out/check.html" --report "$out/check.json"
-run 90 check "$flashcl" check --full --report "$out/check.html" --report "$out/check.json"
-run 60 bench "$flashcl" bench --chosen --output "$out/bench.json"
-run 70 attention "$flashcl" bench attention --chosen --sweep "N=512:16384:x2,D=64|128,causal=0|1,type=f16|f32" \
+peers=0
+python3 -c 'import torch' 2> /dev/null && peers=60
+share 50
+run $((seconds + slack)) check "$flashcl" check --full --seconds $seconds --report "$out/check.html" \
+  --report "$out/check.json"
+share 40
+run $((seconds + slack)) bench "$flashcl" bench --chosen --seconds $seconds --output "$out/bench.json"
+share 55
+run $((seconds + slack)) attention "$flashcl" bench attention --chosen --seconds $seconds \
+  --sweep "N=512:16384:x2,D=64|128,causal=0|1,type=f16|f32" \
   --output "$out/attention.json" --plot "$out/attention.svg"
-run 40 models "$flashcl" bench --model-shape smollm2-135m --output "$out/models.json"
-if python3 -c 'import torch' 2> /dev/null; then
+share 80
+run $((seconds + slack)) models "$flashcl" bench --model-shape smollm2-135m --seconds $seconds \
+  --output "$out/models.json"
+if [ $peers -gt 0 ]; then
   run 60 peers python3 "$here/peers/compare.py" --flashcl "$flashcl" --rounds 1 --seconds 0.2 --limit 45 \
     --only '^(full|causal) (1024|4096)|D 64|^linear|4096×|^SmolLM2' --json "$out/peers.json"
 else

@@ -63,14 +63,20 @@ public struct Runner {
   public let backend: any Backend
   public let cases: [Case]
   public let extent: Extent
+  public let isBreadthFirst: Bool
   private let truths = Truths()
 
   /// `cases` nil takes every table's cases of this purpose; the full extent adds those of the other.
+  ///
+  /// `breadthFirst` is for a run that may be cut short: the quick selection comes before the rest, each of them one case of
+  /// every operation in turn.
   public init(
-    _ backend: any Backend, purpose: Case.Purpose = .check, extent: Extent = .standard, cases: [Case]? = nil
+    _ backend: any Backend, purpose: Case.Purpose = .check, extent: Extent = .standard,
+    breadthFirst: Bool = false, cases: [Case]? = nil
   ) {
     self.backend = backend
     self.extent = extent
+    isBreadthFirst = breadthFirst
     let own = cases ?? Case.all.filter { $0.purpose == purpose }
     // A shape that is in both tables is one case: a name has one meaning.
     let names = extent == .full ? Set(own.map { $0.name() }) : []
@@ -79,7 +85,7 @@ public struct Runner {
 
   /// Every strategy for a case, which can run it and which is chosen, and what the case costs.
   public func reports(_ item: Case) throws -> (strategies: [StrategyReport], cost: Cost) {
-    let operation = try item.build(Workbench(backend, seed: item.seed)).operation
+    let operation = try item.build(Workbench(backend, seed: item.seed, launches: false)).operation
     return (try backend.strategies(for: operation), operation.cost)
   }
 
@@ -88,13 +94,14 @@ public struct Runner {
   /// Runs what `filter` means and calls `report` after each case and strategy. With `bitwise` results are compared
   /// with those of a second run, and with those of each sequence or row alone, instead of with the reference.
   ///
-  /// `begin` is told how many there are. The first `skipped` are left out. `before` is told what comes; where it gives a reason, the case has failed for that
-  /// reason and does not run.
+  /// `begin` is told how many there are. The first `skipped` are left out. `before` is told what comes; where it gives a
+  /// reason, the case has failed for that reason and does not run. When `isOver` says so, no further case begins.
   @discardableResult
   public func check(
     _ filter: String? = nil, bitwise: Bool = false, skipping skipped: Int = 0,
     report: (CaseResult) throws -> Void = { _ in }, begin: (Int) throws -> Void = { _ in },
-    before: (_ name: String, _ subject: String) throws -> String? = { _, _ in nil }
+    before: (_ name: String, _ subject: String) throws -> String? = { _, _ in nil },
+    isOver: () -> Bool = { false }
   ) throws -> [CaseResult] {
     var results: [CaseResult] = []
     var count = 0
@@ -104,6 +111,7 @@ public struct Runner {
       for strategy in strategies {
         count += 1
         if count <= skipped { continue }
+        if isOver() { return results }
         if let reason = try before(item.name(strategy: strategy), "\(item.operation).\(strategy)") {
           var result = lost(item, strategy, reason, bitwise: bitwise)
           result.wasTried = false

@@ -26,7 +26,16 @@ extension Runner {
   /// a regular expression that is searched for in the names; nil means all. Throws where nothing matches.
   public func select(_ filter: String? = nil) throws -> [Selected] {
     let matching = try match(filter)
-    return extent == .quick ? try covering(matching) : matching
+    guard isBreadthFirst else { return extent == .quick ? try covering(matching) : matching }
+    // Shapes of real models are no part of a quick check.
+    let quick = try covering(matching.filter { $0.case.purpose == .check })
+    if extent == .quick { return quick.inTurns() }
+    let taken = Dictionary(quick.map { ($0.case.name(), $0.strategies) }, uniquingKeysWith: +)
+    let rest = matching.compactMap { item -> Selected? in
+      let strategies = item.strategies.filter { taken[item.case.name()]?.contains($0) != true }
+      return strategies.isEmpty ? nil : (item.case, strategies)
+    }
+    return quick.inTurns() + rest.inTurns()
   }
 
   private func match(_ filter: String?) throws -> [Selected] {
@@ -35,7 +44,7 @@ extension Runner {
       if let known = names[item.operation] { return known }
       let list: [String]
       do {
-        let trial = try item.build(Workbench(backend, seed: item.seed))
+        let trial = try item.build(Workbench(backend, seed: item.seed, launches: false))
         list = try backend.strategies(for: trial.operation).map(\.name)
         names[item.operation] = list
       } catch FlashCLError.unsupported {
@@ -70,7 +79,9 @@ extension Runner {
   public func coverage() throws -> [Coverage] {
     var rows: [Coverage] = []
     for (item, strategies) in try select() {
-      guard let trial = try? item.build(Workbench(backend, seed: item.seed)) else { continue }
+      guard let trial = try? item.build(Workbench(backend, seed: item.seed, launches: false)) else {
+        continue
+      }
       for report in try backend.strategies(for: trial.operation) where strategies.contains(report.name) {
         let row = rows.firstIndex { $0.operation == item.operation && $0.strategy == report.name }
         if row == nil { rows.append(Coverage(operation: item.operation, strategy: report.name, cases: [:])) }
@@ -96,7 +107,7 @@ extension Runner {
       let item = selected[index].case
       var names: Set<String> = []
       do {
-        let trial = try item.build(Workbench(backend, seed: item.seed))
+        let trial = try item.build(Workbench(backend, seed: item.seed, launches: false))
         names = Set(
           try backend.strategies(for: trial.operation).filter { $0.unsupported == nil }.map(\.name))
       } catch FlashCLError.unsupported {
@@ -150,6 +161,18 @@ extension Runner {
       let strategies = item.strategies.filter(chosen.contains)
       return strategies.isEmpty ? nil : (item.case, strategies)
     }
+  }
+}
+
+extension [Selected] {
+  /// The first case of every operation, then the second of every one, and so on.
+  public func inTurns() -> [Selected] {
+    var counts: [String: Int] = [:]
+    let turns = map { item in
+      counts[item.case.operation, default: 0] += 1
+      return counts[item.case.operation, default: 0]
+    }
+    return indices.sorted { (turns[$0], $0) < (turns[$1], $1) }.map { self[$0] }
   }
 }
 

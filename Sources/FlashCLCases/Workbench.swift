@@ -9,6 +9,7 @@ import FlashCLReference
 public final class Workbench {
   public let backend: any Backend
   private let seed: UInt64
+  private let launches: Bool
   private var draws: UInt64 = 0
   private var allocations: [Allocation] = []
 
@@ -22,9 +23,16 @@ public final class Workbench {
     let isEmpty: Bool  // written by nobody yet
   }
 
-  init(_ backend: any Backend, seed: UInt64) {
+  /// Without `launches` operands are made for their shapes alone: what else would have to run for them does not.
+  init(_ backend: any Backend, seed: UInt64, launches: Bool = true) {
     self.backend = backend
     self.seed = seed
+    self.launches = launches
+  }
+
+  /// Runs what makes an operand.
+  func run(_ operation: some Operation) throws {
+    if launches { try backend.run(operation) }
   }
 
   // MARK: - Numbers
@@ -160,7 +168,7 @@ public final class Workbench {
     let order = (0..<blocks).shuffled(using: &random)
     let slots = blocks * blockLength
     let empty = Double.nan
-    try backend.run(
+    try run(
       CacheAppend(
         keys: tensor([Double](repeating: empty, count: slots * heads * keySize), [slots, heads, keySize]),
         values: tensor(

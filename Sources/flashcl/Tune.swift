@@ -25,8 +25,9 @@ struct Tune: ParsableCommand {
   var operation: String?
   @OptionGroup var device: DeviceOption
   @OptionGroup var output: FormatOption
-  @Option(parsing: .unconditional, help: "How long the search may take.")
-  var seconds = 120
+  @Option(
+    parsing: .unconditional, help: "How long the search may take (default: 120).", transform: Deadline.parse)
+  var seconds: Double?
   @Option(parsing: .unconditional, help: ArgumentHelp("Write the table to a file.", valueName: "file"))
   var export: String?
   @Option(
@@ -37,13 +38,13 @@ struct Tune: ParsableCommand {
   var reset = false
 
   func validate() throws {
-    guard seconds > 0 else { throw ValidationError("--seconds must be 1 or more, not \(seconds)") }
     if imported != nil && (reset || operation != nil) {
       throw ValidationError("--import takes a whole table: no operation and no --reset beside it")
     }
   }
 
   func run() throws {
+    let deadline = Deadline(seconds ?? 120)
     guard let backend = try device.backend(profiling: true) as? OpenCLBackend else {
       throw Failure("the CPU reference has nothing to tune; name an OpenCL device")
     }
@@ -60,7 +61,7 @@ struct Tune: ParsableCommand {
       for name in operation.map({ [$0] }) ?? Tuner.operations { tuning.reset(name) }
       try backend.tune(tuning)
     } else if export == nil || operation != nil {
-      let tuner = try Tuner(backend, seconds: seconds)
+      let tuner = try Tuner(backend, deadline)
       ceilings = tuner.ceilings
       changes = try tuner.search(operation)
     }

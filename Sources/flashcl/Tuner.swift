@@ -36,19 +36,18 @@ struct Tuner {
   let ceilings: Ceilings
   private let backend: OpenCLBackend
   private let runner: Runner
-  private let clock = ContinuousClock()
-  private let end: ContinuousClock.Instant
+  private let deadline: Deadline
   private let needed = 0.97
 
-  init(_ backend: OpenCLBackend, seconds: Int) throws {
+  init(_ backend: OpenCLBackend, _ deadline: Deadline) throws {
     self.backend = backend
     runner = Runner(backend, purpose: .bench)
-    end = clock.now + .seconds(seconds)
+    self.deadline = deadline
     Terminal.progress("the device's ceilings")
     ceilings = try backend.measureCeilings()
   }
 
-  private var isOver: Bool { clock.now >= end }
+  private var isOver: Bool { deadline.isOver }
 
   func search(_ operation: String?) throws -> [Change] {
     var changes: [Change] = []

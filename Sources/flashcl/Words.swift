@@ -86,3 +86,21 @@ func table(_ rows: [[String]], right: Set<Int> = []) -> String {
     return line + "\n"
   }.joined()
 }
+
+// MARK: - Lists
+
+extension Sequence where Element: Hashable {
+  /// Each element once, in the order in which they came first.
+  var distinct: [Element] {
+    var seen: Set<Element> = []
+    return filter { seen.insert($0).inserted }
+  }
+}
+
+extension Sequence {
+  /// Elements of one name side by side, names in the order in which they came first.
+  func grouped(by name: (Element) -> String) -> [Element] {
+    let groups = Dictionary(grouping: self, by: name)
+    return map(name).distinct.flatMap { groups[$0] ?? [] }
+  }
+}

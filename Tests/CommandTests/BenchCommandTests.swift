@@ -67,7 +67,7 @@ private final class Elements: NSObject, XMLParserDelegate {
   @Test(arguments: [
     (["rms_norm", "--sweep", "rows=9:3:x2"], "empty"),
     (["rms_norm", "--sweep", "depth=1"], "no key 'depth'"),
-    (["--sweep", "rows=1"], "needs an operation"), (["cache_append", "--sweep", "rows=1"], "no sweep"),
+    (["--sweep", "rows=1"], "needs an operation"), (["nothing", "--sweep", "rows=1"], "no sweep"),
     (["rms_norm", "--plot", "p.svg"], "--sweep"),
     (["rms_norm", "--sweep", "rows=1", "--plot", "p.svg"], "two or more"),
     (["rms_norm", "--sweep", "rows=1|2,cols=1:17:+1", "--plot", "p.svg"], "panels"),

@@ -37,6 +37,51 @@ struct TrustTests {
     #expect(try driver.disabled().isEmpty)
   }
 
+  /// The time ends while a case hangs: nobody knows whether it would have come to its end.
+  @Test func aCaseThatTheTimeCutsOffHasNotFailed() throws {
+    let driver = BrokenDriver()
+    let fault = "hang:launch:rms_norm_rows"
+    let cut = try driver(
+      fault, "check", "^rms_norm", "--format", "json", "--isolated", "--limit", "600", "--seconds", "8")
+    let json = try cut.json()
+    #expect(cut.status == 0 && json["failed"] as? Int == 0, "\(cut.errors)")
+    #expect(json["stopped_after_s"] as? Double == 8 && json["not_run"] as? Int != 0)
+    #expect(try driver.disabled().isEmpty)
+    // What ran by then and failed is a failure nevertheless.
+    let hung = try driver(
+      fault, "check", few, "--format", "json", "--isolated", "--limit", "3", "--seconds", "600")
+    let failed = try hung.json()["failed"] as? Int ?? 0
+    #expect(hung.status == 1 && failed > 0)
+  }
+
+  /// A part says nothing of the rest.
+  @Test func aCheckThatStoppedWasNotTheWhole() throws {
+    let driver = BrokenDriver()
+    let outcome = try driver(nil, "check", "--seconds", "0.1", "--format", "json")
+    let notRun = try outcome.json()["not_run"] as? Int
+    #expect(outcome.status == 0 && notRun != 0, "\(outcome.errors)")
+    let devices = try driver(nil, "devices", "--format", "json").json()["devices"] as? [[String: Any]]
+    #expect(try #require(devices?.first)["checked"] is NSNull)
+  }
+
+  /// Timings run in this process: one that hangs has its file from before.
+  @Test func aBenchThatHangsHasLeftWhatItHad() throws {
+    let driver = BrokenDriver()
+    let path = try #require(driver.scratch?.path("b.json"))
+    let list = try driver(nil, "check", "^rms_norm.*cols=33,", "--list").output
+    let strategies = list.matches(of: #/strategy=(\w+),/#).map { String($0.1) }
+    let last = try #require(strategies.last)
+    let process = try driver.start(
+      "hang:launch:rms_norm_\(last)",
+      ["bench", "rms_norm", "--sweep", "rows=3,cols=33", "--seconds", "600", "--output", path])
+    for _ in 0..<1200 where !FileManager.default.fileExists(atPath: path) { usleep(50_000) }
+    kill(process.processIdentifier, SIGKILL)
+    process.waitUntilExit()
+    let json = try JSONSerialization.jsonObject(with: Data(contentsOf: URL(fileURLWithPath: path)))
+    let report = try #require(json as? [String: Any])
+    #expect((report["results"] as? [Any])?.isEmpty == false && report["not_run"] as? Int ?? 0 > 0)
+  }
+
   /// The strategy that a model takes by itself, broken: another runs, and one line says so.
   @Test func aModelGoesAroundIt() throws {
     let driver = BrokenDriver()

@@ -53,6 +53,40 @@ import Testing
     #expect(Set(names).isSubset(of: everything))
   }
 
+  /// What may be cut short reaches everything early: each operation once, the quick selection, then all.
+  @Test(arguments: [Extent.quick, .standard, .full]) func breadthFirst(extent: Extent) throws {
+    func names(_ selected: [Selected]) -> [String] {
+      selected.flatMap { item, strategies in strategies.map { item.name(strategy: $0) } }
+    }
+    let runner = Runner(Saboteur(), extent: extent, breadthFirst: true)
+    let (selected, all) = (try runner.select(), try Runner(Saboteur(), extent: extent).list())
+    #expect(names(selected).sorted() == all.sorted())
+    let operations = Set(selected.map(\.case.operation))
+    #expect(Set(selected.prefix(operations.count).map(\.case.operation)) == operations)
+    let quick = try Runner(Saboteur(), extent: .quick).list()
+    #expect(Set(names(selected).prefix(quick.count)) == Set(quick))
+  }
+
+  /// To select is to ask, not to launch: a broken device is met by its cases alone.
+  @Test func selectingRunsNothing() throws {
+    var runs = 0
+    let backend = Saboteur { _, _ in runs += 1 }
+    _ = try Runner(backend, extent: .full, breadthFirst: true).list()
+    _ = try Runner(backend).coverage()
+    #expect(runs == 0)
+  }
+
+  @Test func whatIsOverBeginsNothing() throws {
+    var begun = 0
+    let runner = Runner(Saboteur(), breadthFirst: true)
+    let results = try runner.check(
+      "rms_norm",
+      before: { _, _ in
+        begun += 1; return nil
+      }, isOver: { begun == 3 })
+    #expect(results.count == 3)
+  }
+
   /// Within a filter too: what it leaves is covered.
   @Test func quickKeepsWithinAFilter() throws {
     let runner = Runner(Saboteur(), extent: .quick)

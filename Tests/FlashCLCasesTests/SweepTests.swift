@@ -34,7 +34,9 @@ import Testing
 
   @Test(arguments: [
     ("attention", "Q=1", "no key 'Q'"), ("linear", "N=1", "no key 'N'"),
-    ("cache_append", "rows=1", "no sweep of"),
+    ("frobnicate", "rows=1", "no sweep of"), ("cache_append", "rows=1", "no key 'rows'"),
+    ("cache_append", "D=33", "odd"), ("cache_append", "D=40,type=q8_0", "multiple of 32"),
+    ("attention_weights", "Dv=8", "no key 'Dv'"), ("attention_weights", "N=5,Lk=5", "give N, or"),
     ("attention", "N=3:5", "no whole number"), ("attention", "D=513", "1 to 512"),
     ("attention", "N=0", "1 to"),
     ("attention", "type=q8_0", "f32, f16, bf16"), ("attention", "H=3,Hkv=2", "no multiple"),
@@ -62,7 +64,8 @@ import Testing
       ("linear", "rows=1,outputs=960,inputs=576,type=f16"), ("layer_norm", "rows=1|512|4096,cols=768"),
       ("rms_norm", "rows=1|512,cols=576"), ("softmax", "rows=4096,cols=768"), ("gelu", "form=exact|tanh"),
       ("silu_multiply", "rows=1|512,cols=1536"), ("argmax", "cols=49152"), ("top_k", "k=40"),
-      ("rope", "rows=512,heads=9,D=64"), ("embedding", "rows=1|512,type=q8_0"),
+      ("rope", "rows=512,heads=9,D=64"),
+      ("cache_append", "tokens=256,Hkv=3,type=f32"), ("embedding", "rows=1|512,type=q8_0"),
     ] {
       for point in try Sweep(text).cases(operation) {
         #expect(names.contains(point.item.name()), "\(point.item.name())")
@@ -78,6 +81,8 @@ import Testing
     ("layer_norm", "rows=3,cols=9,form=plain|residual|sum|in_place"),
     ("rms_norm", "rows=3,cols=9,type=f16"), ("softmax", "rows=3,cols=9"),
     ("gelu", "rows=2,cols=9,form=tanh"), ("silu_multiply", "rows=2,cols=9"), ("argmax", "rows=2,cols=9"),
+    ("attention_weights", "B=2,H=4,Hkv=2,Lq=9,Lk=17,D=8,causal=0|1,type=f16"),
+    ("cache_append", "tokens=1|20,Hkv=2,D=32,rope=0|1,type=f16|q8_0"),
     ("top_k", "rows=2,cols=9,k=3"), ("rope", "rows=3,heads=2,D=8"),
     ("embedding", "rows=3,cols=32,vocabulary=7,type=q4_0"),
   ]

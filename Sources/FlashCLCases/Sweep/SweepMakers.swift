@@ -51,6 +51,10 @@ struct SweepMaker: Sendable {
         "B", "H", "Hkv", "N", "Lq", "Lk", "D", "Dv", "causal", "window", "mask", "cache", "phase", "type",
       ], make: attention),
     SweepMaker(
+      operation: "attention_weights", keys: ["B", "H", "Hkv", "N", "Lq", "Lk", "D", "causal", "type"],
+      make: attentionWeights),
+    SweepMaker(operation: "cache_append", keys: ["tokens", "Hkv", "D", "rope", "type"], make: cacheAppend),
+    SweepMaker(
       operation: "linear", keys: ["rows", "inputs", "outputs", "type", "phase"]
     ) { p in
       let type = try p.type(of: ElementType.weights)
@@ -145,22 +149,58 @@ struct SweepMaker: Sendable {
 
   // MARK: - Attention
 
-  private static func attention(_ p: SweepParameters) throws -> (Case, [Int]) {
+  private static func shape(_ p: SweepParameters, length: Int) throws -> Case.DenseShape {
     if p.values["N"] != nil, p.values["Lq"] != nil || p.values["Lk"] != nil {
       throw SweepError("give N, or Lq and Lk: N is both")
-    }
-    if p.values["window"] != nil && p.values["mask"] != nil {
-      throw SweepError("give window or mask, not both")
     }
     let heads = try p.integer("H", 8)
     let keyHeads = try p.integer("Hkv", heads)
     guard heads % keyHeads == 0 else { throw SweepError("H=\(heads) is no multiple of Hkv=\(keyHeads)") }
-    let length = try p.integer("N", 1024)
+    let length = try p.integer("N", length)
     let size = try p.integer("D", 64, in: 1...512)
-    let shape = Case.DenseShape(
+    return Case.DenseShape(
       batch: try p.integer("B", 1), heads: heads, keyHeads: keyHeads, queries: try p.integer("Lq", length),
       keys: try p.integer("Lk", length), size: size, valueSize: try p.integer("Dv", size, in: 1...512))
-    let type = try p.type()
+  }
+
+  /// The weights of every head: their length is shorter than attention's, for their size is its square.
+  private static func attentionWeights(_ p: SweepParameters) throws -> (Case, [Int]) {
+    let (shape, type) = (try shape(p, length: 512), try p.type())
+    let isCausal = try p.integer("causal", 0, in: 0...1) == 1
+    let (rows, keys) = (shape.batch * shape.queries * shape.heads, shape.batch * shape.keys * shape.keyHeads)
+    return (
+      .attentionWeights(type, shape, causal: isCausal ? .lowerRight : nil),
+      bytes(type, rows * shape.size, keys * shape.size) + bytes(.f32, rows * shape.keys)
+    )
+  }
+
+  /// `tokens` in one call, after as many that are there.
+  private static func cacheAppend(_ p: SweepParameters) throws -> (Case, [Int]) {
+    let tokens = try p.integer("tokens", 512, in: 1...1 << 20)
+    let (heads, size) = (try p.integer("Hkv", 8), try p.integer("D", 64, in: 2...512))
+    let type = try p.type(of: ElementType.activations + [.q8_0])
+    guard size % 2 == 0 else { throw SweepError("D=\(size) is odd: rope turns pairs") }
+    guard size % type.blockLength == 0 else {
+      throw SweepError("D=\(size) is no multiple of \(type.blockLength), as a cache of type \(type) needs")
+    }
+    let isRotated = try p.integer("rope", 1, in: 0...1) == 1
+    let row = 2 * heads * size
+    // Both halves come from f32, and the cache is first filled from it.
+    return (
+      .append(
+        type, [2 * tokens], keyHeads: heads, size: size, pairing: isRotated ? .halves : nil,
+        rotary: isRotated ? size : 0, purpose: .bench),
+      bytes(type, tokens * row, tokens * row)
+        + bytes(.f32, tokens * row, tokens * row, tokens * row, tokens * row)
+    )
+  }
+
+  private static func attention(_ p: SweepParameters) throws -> (Case, [Int]) {
+    let shape = try shape(p, length: 1024)
+    if p.values["window"] != nil && p.values["mask"] != nil {
+      throw SweepError("give window or mask, not both")
+    }
+    let (heads, keyHeads, size, type) = (shape.heads, shape.keyHeads, shape.size, try p.type())
     let phase = try p.phase(shape.queries <= Attention.decodeRows ? .decode : .prefill)
     let terms = try p.values["window"].map(window) ?? p.values["mask"].flatMap { try mask($0, shape) }
     let (width, rows) = (shape.valueSize ?? size, shape.batch * shape.queries * heads)

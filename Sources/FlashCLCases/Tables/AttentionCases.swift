@@ -227,7 +227,7 @@ extension Case {
       let plan = try bench.cache(
         lengths, heads: keyHeads, keySize: size, valueSize: valueSize, cache, blockLength: page)
       let tokens = lengths.reduce(0, +)
-      try bench.backend.run(
+      try bench.run(
         CacheAppend(
           keys: bench.normal([tokens, keyHeads, size]), values: bench.normal([tokens, keyHeads, valueSize]),
           slots: bench.integers(plan.slots.flatMap { $0 }), cache: plan.cache))

@@ -64,6 +64,28 @@ extension Case {
     }
   }
 
+  /// The weights of every head, without options, to be timed.
+  static func attentionWeights(
+    _ type: ElementType, _ shape: DenseShape, causal: AttentionMask.Alignment? = nil
+  ) -> Case {
+    Case(
+      AttentionWeights.self, type,
+      [
+        "causal": causal?.rawValue ?? "none", "B": shape.batch, "Hq": shape.heads, "Hkv": shape.keyHeads,
+        "Lq": shape.queries, "Lk": shape.keys, "D": shape.size,
+      ], .twice(), purpose: .bench
+    ) { bench in
+      let q = try bench.normal([shape.batch, shape.heads, shape.queries, shape.size], type)
+      let keys = try bench.normal([shape.batch, shape.keyHeads, shape.keys, shape.size], type)
+      let attention = Attention(
+        q: q, source: .dense(keys: keys, values: keys, lengths: nil),
+        options: AttentionOptions(mask: causal.map { .causal($0) } ?? .all), y: q)
+      return AttentionWeights(
+        of: attention, heads: [Int](0..<shape.heads),
+        weights: try bench.output([shape.batch, shape.heads, shape.queries, shape.keys]))
+    }
+  }
+
   static var attentionOptionBenchCases: [Case] {
     let shape = DenseShape(heads: 8, keyHeads: 8, queries: 4096, keys: 4096)
     let long = DenseShape(heads: 8, keyHeads: 8, queries: 16384, keys: 16384)

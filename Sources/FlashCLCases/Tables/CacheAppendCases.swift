@@ -2,8 +2,8 @@ import FlashCL
 
 // The cache is full of NaN and only a paged attention can look inside, so it is the witness: a key that was
 // not written, or written elsewhere, turns rows to NaN. Slots come in shuffled order; some lie outside the
-// cache and must be passed over without harm to the others. Sequences are filled in two calls, the second one
-// under test.
+// cache and must be passed over without harm to the others. Sequences are filled in two calls, the second one, of half
+// the tokens or one more, under test.
 
 extension Case {
   static var cacheAppendCases: [Case] {
@@ -23,7 +23,7 @@ extension Case {
     return cases
   }
 
-  private static func append(
+  static func append(
     _ type: ElementType, _ lengths: [Int], keyHeads: Int = 3, size: Int = 64, valueSize: Int? = nil,
     pairing: Rope.Pairing? = nil, rotary: Int = 0, outside: Bool = false, purpose: Purpose = .check
   ) -> Case {
@@ -38,7 +38,9 @@ extension Case {
       [.twice(cache: pairing == nil && type != .q8_0 ? .f32 : type)], purpose
     ) { bench in
       let plan = try bench.cache(lengths, heads: keyHeads, keySize: size, valueSize: valueSize, type)
-      let table = try pairing.map { try bench.ropeTable(length: 300, rotary: rotary, $0) }
+      let table = try pairing.map {
+        try bench.ropeTable(length: max(300, lengths.max() ?? 0), rotary: rotary, $0)
+      }
       var random = bench.random()
       // Token t of the shuffled order: its slot and its place in its sequence. Both follow one permutation on
       // every backend.
@@ -63,7 +65,7 @@ extension Case {
           slots: try bench.integers(slots), positions: table == nil ? nil : try bench.integers(positions),
           table: table, cache: plan.cache)
       }
-      if !early.isEmpty { try bench.backend.run(append(early)) }
+      if !early.isEmpty { try bench.run(append(early)) }
       let operation = try append(late)
       let witness = try bench.attention(
         over: plan, queries: 1, heads: 2 * keyHeads, size: size, valueSize: valueSize, .f32, .decode)

@@ -36,7 +36,7 @@ extension Case {
         blockLength: blockLength)
       let originals = plan.slots.prefix(lengths.count).flatMap { $0 }
       let copies = plan.slots.dropFirst(lengths.count).flatMap { $0 }
-      try bench.backend.run(
+      try bench.run(
         CacheAppend(
           keys: bench.normal([originals.count, keyHeads, size]),
           values: bench.normal([originals.count, keyHeads, valueSize]), slots: bench.integers(originals),

@@ -31,6 +31,8 @@ struct BenchRun: ParsableCommand {
       A strategy is timed only after it has been proved right; --chosen leaves out those that no model would run here. \
       The ceilings are measured in the same run: a copy for memory, a loop of multiply-adds and a matrix product for \
       arithmetic. With --model, tokens per second of prefill and decode.
+      With --seconds, nothing further is timed when the time is over, nor what would take longer than is left; all \
+      results, files and plots are of what ran and say what did not; the file of --output is kept up to date meanwhile. The exit status is 1 where something failed, else 0.
       --sweep combines values of an operation's keys: ranges first:last:xK (times K) and first:last:+K, lists a|b.
       \(SweepHelp.keys)
       Example: flashcl bench attention --sweep "N=128:4096:x2,causal=0|1,type=f16|f32" --output b.json --plot b.svg
@@ -64,6 +66,11 @@ struct BenchRun: ParsableCommand {
       "Leave out strategies, other than the chosen one, that would take longer than this for one run.",
       valueName: "seconds"))
   var patience = 3.0
+  @Option(
+    parsing: .unconditional,
+    help: "How long it may take, all in all; what was timed by then is reported, the rest is not run.",
+    transform: Deadline.parse)
+  var seconds: Double?
   @OptionGroup var model: ModelBenchOptions
 
   func validate() throws {
@@ -85,16 +92,18 @@ struct BenchRun: ParsableCommand {
   }
 
   func run() throws {
+    let deadline = Deadline(seconds)
     for picture in [plot, roofline].compactMap({ $0 }) { try Picture.requireWritable(picture) }
     let backend = try device.backend(profiling: !model.isGiven)
     if model.isGiven {
-      let report = try ModelBench(model, on: backend, isQuiet: format != .text)
+      let report = try ModelBench(model, on: backend, deadline, isQuiet: format != .text)
       try write(report, csv: report.csv, backend)
       if let plot { try Picture.write(report.plot.svg, to: plot) }
       return
     }
     let bench = OperationBench(
-      backend: backend, chosenOnly: chosen, patience: patience, isQuiet: format != .text)
+      backend: backend, chosenOnly: chosen, patience: patience, deadline: deadline,
+      keep: { try save($0, backend) }, isQuiet: format != .text)
     let report = try bench.run(operation, sweep)
     try write(report, csv: report.csv, backend)
     if let plot, let sweep {
@@ -113,6 +122,10 @@ struct BenchRun: ParsableCommand {
     case .json: try Output.json(report)
     case .csv: try Output.write(csv)
     }
+    try save(report, backend)
+  }
+
+  private func save(_ report: some Encodable, _ backend: any Backend) throws {
     guard let path else { return }
     var isFolder = false
     _ = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)

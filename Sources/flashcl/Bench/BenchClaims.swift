@@ -13,6 +13,7 @@ struct BenchClaims: ParsableCommand {
     discussion: """
       For each claim: what is said, what this device shows, and whether it holds. With --output, a plot of each and all \
       figures as JSON. Times are this device's alone, at sizes that take seconds.
+      With --seconds, no further claim is measured when the time is over.
       Example: flashcl bench claims multi_query --output claims
       """)
 
@@ -26,6 +27,11 @@ struct BenchClaims: ParsableCommand {
     name: .customLong("output"), parsing: .unconditional,
     help: "A folder for a plot of each claim and claims.json; made where it is missing.")
   var folder: String?
+  @Option(
+    parsing: .unconditional,
+    help: "How long it may take, all in all; what was measured by then is reported.",
+    transform: Deadline.parse)
+  var seconds: Double?
 
   func validate() throws {
     guard let name, !Claim.all.contains(where: { $0.name == name }) else { return }
@@ -39,6 +45,7 @@ struct BenchClaims: ParsableCommand {
   func run() throws {
     let claims = Claim.all.filter { name == nil || $0.name == name }
     if list { return try show(claims) }
+    let deadline = Deadline(seconds)
     guard let backend = try device.backend(profiling: true) as? OpenCLBackend else {
       throw Failure("claims are measured on an OpenCL device; the reference computes one number at a time")
     }
@@ -48,6 +55,7 @@ struct BenchClaims: ParsableCommand {
     let clock = ContinuousClock()
     var entries: [ClaimsReport.Entry] = []
     for claim in claims {
+      if deadline.isOver { break }
       Terminal.progress("claim \(claim.name)")
       let start = clock.now
       let finding: Finding
@@ -63,7 +71,10 @@ struct BenchClaims: ParsableCommand {
             + "  here: \(finding.words)")
       }
     }
-    let report = ClaimsReport(device: backend.deviceName, claims: entries, not_measured: unmeasured)
+    let stop = Stop(deadline, ran: entries.count, of: claims.count)
+    let report = ClaimsReport(
+      device: backend.deviceName, stopped_after_s: stop?.seconds, not_run: stop?.notRun ?? 0,
+      claims: entries, not_measured: unmeasured)
     if let folder { try Output.json(report, toFile: "\(folder)/claims.json") }
     if output.isJSON { return try Output.json(report) }
     func number(_ verdict: Finding.Verdict) -> Int { entries.count { $0.finding.verdict == verdict } }
@@ -72,6 +83,7 @@ struct BenchClaims: ParsableCommand {
         "\nof \(entries.count) claims \(number(.holds)) hold, \(number(.partly)) in part, \(number(.fails)) do not"
       )
     }
+    if let stop { try Output.line(stop.text("claim")) }
     for claim in unmeasured { try Output.line("not measured: \(claim.claim): \(claim.reason)") }
   }
 
@@ -99,6 +111,9 @@ struct BenchClaims: ParsableCommand {
 
 private struct ClaimsReport: Encodable {
   let device: String
+  /// The time that was given, where claims were not measured for it, and how many were not.
+  @Nullable var stopped_after_s: Double?
+  let not_run: Int
   let claims: [Entry]
   let not_measured: [Unmeasured]
 

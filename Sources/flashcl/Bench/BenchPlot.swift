@@ -63,7 +63,7 @@ struct BenchPlot {
       y: inFLOPs ? "GFLOP/s" : "GB/s", panels: panels,
       notes: [
         "Full marks: the strategy that a model would run. Bars: 10th to 90th percentile. Dashed: measured ceilings."
-      ])
+      ] + Stop.notes(report.stop, "timing"))
   }
 
   private static func guides(_ ceilings: BenchReport.Ceiling, inFLOPs: Bool) -> [Plot.Guide] {
@@ -105,6 +105,6 @@ struct BenchPlot {
       panels: [Plot.Panel(series: series, guides: guides)],
       notes: [
         "Full marks: the strategy that a model would run. Dashed: measured ceilings; caches may pass the copy."
-      ])
+      ] + Stop.notes(report.stop, "timing"))
   }
 }

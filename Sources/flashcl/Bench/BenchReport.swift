@@ -8,10 +8,32 @@ struct BenchReport: Encodable {
   @Nullable var ceilings: Ceiling?
   /// The sweep as it was given.
   @Nullable var sweep: String?
+  /// The time that was given, where strategies were not timed for it.
+  @Nullable var stopped_after_s: Double?
+  /// How many of them.
+  let not_run: Int
   let results: [Entry]
   /// Strategies that would have taken too long.
   let skipped: [Skipped]
   let failures: [CaseResult]
+  let stop: Stop?
+
+  private enum CodingKeys: String, CodingKey {
+    case device, revision, ceilings, sweep, stopped_after_s, not_run, results, skipped, failures
+  }
+
+  init(
+    device: String, ceilings: Ceiling?, sweep: String?, stop: Stop?, results: [Entry], skipped: [Skipped],
+    failures: [CaseResult]
+  ) {
+    self.device = device
+    revision = Revision.current
+    self.ceilings = ceilings
+    self.sweep = sweep
+    self.stop = stop
+    (stopped_after_s, not_run) = (stop?.seconds, stop?.notRun ?? 0)
+    (self.results, self.skipped, self.failures) = (results, skipped, failures)
+  }
 
   struct Ceiling: Encodable {
     let copy_gbytes_per_s: Double

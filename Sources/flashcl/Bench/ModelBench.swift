@@ -1,82 +1,7 @@
-import ArgumentParser
 import FlashCL
 import FlashCLFiles
 import FlashCLModels
 import FlashCLOpenCL
-
-/// Which model `bench` times, and over what.
-struct ModelBenchOptions: ParsableArguments {
-  @Option(parsing: .unconditional, help: "A model to time instead: a .gguf file, or a folder.")
-  var model: String?
-  @Option(
-    parsing: .unconditional,
-    help: ArgumentHelp(
-      """
-      A model of random weights in a real one's shape to time instead, as NAME or NAME:TYPE \
-      (\(ModelShape.names.joined(separator: ", "))).
-      """, valueName: "name"),
-    transform: { text in
-      do { return try ModelShape(text) } catch { throw ValidationError("\(error)") }
-    })
-  var modelShape: ModelShape?
-  @Option(
-    parsing: .unconditional,
-    help: ArgumentHelp("Tokens of each prompt (default: 16,128,512).", valueName: "list"),
-    transform: { try Self.counts($0, "tokens") })
-  var promptLengths: [Int]?
-  @Option(parsing: .unconditional, help: "Tokens to decode after each prompt (default: 128).")
-  var decode: Int?
-  @Option(
-    parsing: .unconditional,
-    help: ArgumentHelp("Sequences side by side (default: 1).", valueName: "list"),
-    transform: { try Self.counts($0, "sequences") })
-  var batch: [Int]?
-  @Option(
-    parsing: .unconditional,
-    help: ArgumentHelp(
-      "Tokens that each sequence's cache has before decoding, which alone is timed.", valueName: "list"),
-    transform: { try Self.counts($0, "tokens") })
-  var cacheLengths: [Int]?
-  @Option(
-    parsing: .unconditional,
-    help: ArgumentHelp("Types of the cache: f32, f16, bf16, q8_0 (default: f32).", valueName: "list"),
-    transform: { text in
-      try text.split(separator: ",", omittingEmptySubsequences: false).map { part in
-        guard let type = ElementType(rawValue: String(part)), [.f32, .f16, .bf16, .q8_0].contains(type) else {
-          throw ValidationError("'\(part)' is no type of a cache; write f32,f16")
-        }
-        return type
-      }
-    })
-  var cacheTypes: [ElementType]?
-
-  var isGiven: Bool { model != nil || modelShape != nil }
-  /// The option that names the model.
-  var name: String { modelShape == nil ? "model" : "model-shape" }
-
-  private static func counts(_ text: String, _ noun: String) throws -> [Int] {
-    try text.split(separator: ",", omittingEmptySubsequences: false).map { part in
-      guard let number = Int(part), number > 0, number <= 1 << 24 else {
-        throw ValidationError("'\(part)' is no number of \(noun); write 16,128,512")
-      }
-      return number
-    }
-  }
-
-  func validate() throws {
-    if model != nil && modelShape != nil { throw ValidationError("give --model or --model-shape, not both") }
-    if !isGiven && (promptLengths != nil || decode != nil) {
-      throw ValidationError("--prompt-lengths and --decode are for --model")
-    }
-    if !isGiven && (batch != nil || cacheTypes != nil || cacheLengths != nil) {
-      throw ValidationError("--batch, --cache-lengths and --cache-types are for --model")
-    }
-    if cacheLengths != nil && decode == 0 {
-      throw ValidationError("--cache-lengths times decoding, and --decode is 0")
-    }
-    if let decode, decode < 0 { throw ValidationError("--decode must be 0 or more, not \(decode)") }
-  }
-}
 
 /// Tokens per second of a model: prefill of prompts of several lengths, and decoding after each.
 struct ModelBench: Encodable {
@@ -88,7 +13,17 @@ struct ModelBench: Encodable {
   @Nullable var programs: Int?
   @Nullable var build_s: Double?
   @Nullable var device_peak_bytes: Int?
+  /// The time that was given, where rows did not run for it.
+  @Nullable var stopped_after_s: Double?
+  /// How many of them.
+  let not_run: Int
   let results: [Entry]
+  private let stop: Stop?
+
+  private enum CodingKeys: String, CodingKey {
+    case device, revision, model, load_s, programs, build_s, device_peak_bytes, stopped_after_s, not_run
+    case results
+  }
 
   struct Entry: Encodable {
     /// Of each sequence; in its cache when decoding begins.
@@ -114,7 +49,12 @@ struct ModelBench: Encodable {
   /// Steps of decoding that are not timed: the first compile.
   private static let warmUp = 2
 
-  init(_ options: ModelBenchOptions, on backend: any Backend, isQuiet: Bool) throws {
+  /// A row that is about to be timed.
+  private typealias Row = (length: Int, batch: Int, cache: ElementType?, prefillRuns: Int, tokens: Int)
+
+  init(
+    _ options: ModelBenchOptions, on backend: any Backend, _ deadline: Deadline, isQuiet: Bool
+  ) throws {
     let clock = ContinuousClock()
     let start = clock.now
     let loaded: Architectures.Model
@@ -147,25 +87,27 @@ struct ModelBench: Encodable {
     }
     let prompts =
       options.promptLengths ?? (options.cacheLengths == nil ? [16, 128, 512].filter { $0 <= context } : [])
+    let points = prompts.map { ($0, Self.runs) } + (options.cacheLengths ?? []).map { ($0, 0) }
+    let rows = points.flatMap { length, runs in
+      (options.batch ?? [1]).flatMap { batch -> [Row] in
+        guard case .decoder = loaded else { return [(length, batch, nil, runs, 0)] }
+        let tokens = min(options.decode ?? 128, context - length)
+        return (options.cacheTypes ?? [.f32]).map { (length, batch, $0, runs, tokens) }
+      }
+    }
     var results: [Entry] = []
-    func add(_ entry: Entry) throws {
+    for row in rows {
+      if deadline.isOver(needed: Self.seconds(row, after: results)) { break }
+      let entry =
+        switch loaded {
+        case .encoder(let encoder): try Self.encode(encoder, row.length, row.batch)
+        case .decoder(let decoder):
+          try Self.decode(
+            decoder, row.length, row.batch, tokens: row.tokens, cache: row.cache ?? .f32,
+            prefillRuns: row.prefillRuns)
+        }
       results.append(entry)
       if !isQuiet { try Output.line(entry.text) }
-    }
-    let points = prompts.map { ($0, true) } + (options.cacheLengths ?? []).map { ($0, false) }
-    for (length, timesPrefill) in points {
-      for batch in options.batch ?? [1] {
-        switch loaded {
-        case .encoder(let encoder): try add(Self.encode(encoder, length, batch))
-        case .decoder(let decoder):
-          for type in options.cacheTypes ?? [.f32] {
-            try add(
-              Self.decode(
-                decoder, length, batch, tokens: min(options.decode ?? 128, context - length), cache: type,
-                prefillRuns: timesPrefill ? Self.runs : 0))
-          }
-        }
-      }
     }
     let queue = (backend as? OpenCLBackend)?.queue
     device = backend.deviceName
@@ -174,10 +116,22 @@ struct ModelBench: Encodable {
     build_s = queue?.buildStatistics.seconds
     device_peak_bytes = backend.peakBytes
     self.results = results
+    stop = Stop(deadline, ran: results.count, of: rows.count)
+    (stopped_after_s, not_run) = (stop?.seconds, stop?.notRun ?? 0)
     if !isQuiet, let queue {
       let built = queue.buildStatistics
       try Output.line("\(count(built.programs, "program")) built in \(fixed(built.seconds, 2)) s")
     }
+    if !isQuiet, let stop { try Output.line(stop.text("row")) }
+  }
+
+  /// What a row needs at the rates of those before it, for a row is timed whole; 0 where there are none.
+  private static func seconds(_ row: Row, after results: [Entry]) -> Double {
+    func seconds(_ tokens: Int, _ rate: KeyPath<Entry, Double?>) -> Double {
+      results.last { $0[keyPath: rate] != nil }?[keyPath: rate].map { Double(row.batch * tokens) / $0 } ?? 0
+    }
+    return seconds((row.prefillRuns + 1) * row.length, \.prefill_tokens_per_s)
+      + seconds(row.tokens, \.decode_tokens_per_s)
   }
 
   /// What tokens these are changes nothing: any ids of the vocabulary will do.
@@ -306,6 +260,7 @@ extension ModelBench {
     return Plot(
       title: "\(name): prefill, and decode after it", subtitle: device, x: "tokens of each prompt",
       y: "tokens/s",
-      panels: [Plot.Panel(series: series)], notes: ["Bars: the spread of several runs, or of single tokens."])
+      panels: [Plot.Panel(series: series)],
+      notes: ["Bars: the spread of several runs, or of single tokens."] + Stop.notes(stop, "row"))
   }
 }

@@ -18,6 +18,11 @@ struct OperationBench {
   var patience = 3.0
   /// Seconds of measuring for each strategy.
   var duration = 0.3
+  /// What it leaves no time for is not timed.
+  var deadline = Deadline(nil)
+  /// Takes the report as it would be if nothing more came, after every timing of a run with a deadline: nobody can stop a
+  /// driver that hangs.
+  var keep: (BenchReport) throws -> Void = { _ in }
   var isQuiet = false
   var measuresCeilings = true
 
@@ -26,7 +31,9 @@ struct OperationBench {
     let points = try operation.flatMap { name in try sweep?.cases(name) }
     for point in points ?? [] { try requireFit(point) }
     let runner = Runner(backend, purpose: .bench, cases: points?.map(\.item))
-    let selected = try runner.select(points == nil ? operation.map(runner.pattern) : nil)
+    var selected = try runner.select(points == nil ? operation.map(runner.pattern) : nil)
+    // A sweep's own order is the better one for a part of it: sizes that double come before those of other keys.
+    if points == nil && deadline.seconds != nil { selected = selected.inTurns() }
     let ceilings = try measuresCeilings ? (backend as? OpenCLBackend)?.measureCeilings() : nil
     if !isQuiet {
       try Output.line(backend.deviceName)
@@ -35,10 +42,23 @@ struct OperationBench {
     }
     var (results, failures): ([BenchReport.Entry], [CaseResult]) = ([], [])
     var (skipped, rates): ([BenchReport.Skipped], [String: Double]) = ([], [:])
+    let total = selected.reduce(0) { $0 + (chosenOnly ? 1 : $1.strategies.count) }
+    var ran = 0
+    func report() -> BenchReport {
+      BenchReport(
+        device: backend.deviceName, ceilings: ceilings.map(BenchReport.Ceiling.init), sweep: sweep?.text,
+        stop: Stop(deadline, ran: ran, of: total), results: results.grouped(by: \.operation),
+        skipped: skipped, failures: failures)
+    }
     for (index, (item, strategies)) in selected.enumerated() {
       var isChosen = true  // the first that can run: strategies stand in order of preference
       var work = 0.0  // of this case, as the chosen strategy's timing tells
-      for strategy in strategies where isChosen || !chosenOnly {
+      for (place, strategy) in strategies.enumerated() where isChosen || !chosenOnly {
+        if try deadline.isOver(needed: needed(item, rates["\(item.operation) \(strategy)"])) {
+          if chosenOnly && place > 0 { ran -= 1 }
+          break
+        }
+        if !chosenOnly || place == 0 { ran += 1 }
         Terminal.progress("\(index + 1) of \(selected.count)  \(item.name(strategy: strategy))")
         // A slow strategy is known by its rate at the last size.
         let key = "\(item.operation) \(strategy)"
@@ -59,18 +79,25 @@ struct OperationBench {
         results.append(entry)
         Terminal.progress("")
         if !isQuiet { try Output.line(entry.text) }
+        if deadline.seconds != nil { try keep(report()) }
       }
     }
     Terminal.progress("")
+    let report = report()
+    if let stop = report.stop, !isQuiet { try Output.line(stop.text("timing")) }
     if let first = skipped.first {
       Terminal.say(
         "flashcl: \(count(skipped.count, "slow strategy run")) left out, the first of about "
           + "\(short(first.expected_s)) s: \(first.case); --patience \(fixed(patience, 0)) is the limit")
     }
-    return BenchReport(
-      device: backend.deviceName, revision: Revision.current,
-      ceilings: ceilings.map(BenchReport.Ceiling.init), sweep: sweep?.text, results: results,
-      skipped: skipped, failures: failures)
+    return report
+  }
+
+  /// Seconds that a strategy of this rate needs at least, for its check and once for its timing: no more is known before.
+  private func needed(_ item: Case, _ rate: Double?) throws -> Double {
+    guard let rate else { return 0 }
+    let cost = try Runner(backend, cases: [item]).reports(item).cost
+    return 2 * max(cost.flops, cost.bytes) / rate
   }
 
   /// Refuses what does not fit the device's memory, or the host's, where truth and results are compared.

@@ -52,10 +52,11 @@ struct CapsuleFolder {
     try Output.requireFolder(of: "\(path)/x")
   }
 
-  /// Writes the capsules of the first failures, and says so in the report; `limit` is in seconds, for one.
-  func fill(_ report: inout CheckReport, limit: Double) {
+  /// Writes the capsules of the first failures, and says so in the report; `limit` is in seconds, for one. What `deadline`
+  /// leaves no time for is not written.
+  func fill(_ report: inout CheckReport, limit: Double, _ deadline: Deadline) {
     var rest = Self.limit
-    for index in report.results.indices where rest > 0 {
+    for index in report.results.indices where rest > 0 && !deadline.isOver {
       guard let maker = report.results[index].capsuleMaker, maker.isForFolder, let device = report.rank else {
         continue
       }
@@ -70,7 +71,7 @@ struct CapsuleFolder {
         if FileManager.default.fileExists(atPath: file) { try FileManager.default.removeItem(atPath: file) }
         let child = try Child(arguments, limit: limit)
         var answer: String?
-        while let line = child.next() { answer = line }
+        while let line = child.next(within: deadline.rest + Deadline.grace) { answer = line }
         let end = child.end()
         guard FileManager.default.fileExists(atPath: file) else {
           throw Failure("no capsule of \(entry.case): \(answer ?? "\(end)")")

@@ -21,6 +21,11 @@ struct Check: ParsableCommand {
       commands leave those strategies out until they pass here. On a device that was never checked whole, and where one \
       crashed or hung before, the cases run in a process of their own, whose end is a failure of one case.
 
+      With --seconds, no further case begins when the time is over, and a case in a process of its own is ended \(count(Int(Deadline.grace), "second")) \
+      later; the cases of the quick selection come first, then the rest, those of every operation in turn. All results and \
+      reports are of what ran and say what did not; the exit status is 1 where something that ran failed, else 0. Such a \
+      check does not count as the whole.
+
       With --bitwise, results must have the same bits on a second run, and each sequence or row of a call the same alone \
       as among its neighbours. With --model, a model runs on the device and on the reference, and its layers are compared.
 
@@ -68,6 +73,11 @@ struct Check: ParsableCommand {
       "In a process of its own, how long a case or a probe may take before it counts as hung.",
       valueName: "seconds"))
   var limit = 120.0
+  @Option(
+    parsing: .unconditional,
+    help: "How long the check may take, all in all; what ran by then is reported, the rest is not run.",
+    transform: Deadline.parse)
+  var seconds: Double?
   @Option(parsing: .unconditional, help: "A model to run instead: a .gguf file, or a folder.")
   var model: String?
   @Option(
@@ -91,6 +101,7 @@ struct Check: ParsableCommand {
     }
     if list || coverage || model != nil {
       let mode = list ? "--list" : coverage ? "--coverage" : "--model"
+      if seconds != nil { throw ValidationError("--seconds is for cases that run, not for \(mode)") }
       if format == .junit || format == .markdown {
         throw ValidationError("\(mode) is printed as text or json, not as \(format.rawValue)")
       }
@@ -112,7 +123,8 @@ struct Check: ParsableCommand {
         $0.departs == nil
       }
     } else {
-      let checks = try device.backends(again: true, limit: limit).map { try check($0, folder) }
+      let deadline = Deadline(seconds)
+      let checks = try device.backends(again: true, limit: limit).map { try check($0, folder, deadline) }
       switch format {
       case .text: break  // printed as it came
       case .json: try print(checks)
@@ -140,7 +152,7 @@ struct Check: ParsableCommand {
   }
 
   func runner(_ backend: any Backend) -> Runner {
-    Runner(backend, extent: quick ? .quick : full ? .full : .standard)
+    Runner(backend, extent: quick ? .quick : full ? .full : .standard, breadthFirst: seconds != nil)
   }
 
   private func names(_ backend: any Backend) throws -> CaseNames {
@@ -158,29 +170,38 @@ struct Check: ParsableCommand {
 
   // MARK: - Running
 
-  private func check(_ backend: any Backend, _ folder: CapsuleFolder?) throws -> CheckReport {
+  private func check(
+    _ backend: any Backend, _ folder: CapsuleFolder?, _ deadline: Deadline
+  ) throws -> CheckReport {
     let runner = runner(backend)
     let clock = ContinuousClock()
     let start = clock.now
-    var total = 0
+    var total: Int?
     var report = CheckReport(
       backend, extent: runner.extent, isBitwise: bitwise, filter: filter,
       place: device.isAll ? nil : device.device)
     var last = start
-    try cases(runner, begin: { total = $0 }) { result in
+    try cases(runner, deadline, begin: { total = $0 }) { result in
       let now = clock.now
-      if format == .text, let before = report.results.last, before.operation != result.operation {
+      if format == .text, !runner.isBreadthFirst, let before = report.results.last,
+        before.operation != result.operation
+      {
         try finish(before.operation, report)
       }
       report.append(result, seconds: now.seconds(since: last))
       last = now
-      Terminal.progress("\(report.results.count) of \(total)  \(result.case)")
+      Terminal.progress("\(report.results.count) of \(total ?? 0)  \(result.case)")
     }
     report.seconds = clock.now.seconds(since: start)
-    folder?.fill(&report, limit: limit)
+    folder?.fill(&report, limit: limit, deadline)
+    report.stop = Stop(deadline, ran: report.results.count, of: total)
     Terminal.progress("")
+    report.results = report.results.grouped(by: \.operation)
     if format == .text {
-      if let operation = report.results.last?.operation { try finish(operation, report) }
+      let operations = report.results.map(\.operation).distinct
+      for operation in runner.isBreadthFirst ? operations : operations.suffix(1) {
+        try finish(operation, report)
+      }
       for failure in report.failures { try Output.write("\nFAILED " + failure.text) }
       try Output.line(report.verdict)
     }

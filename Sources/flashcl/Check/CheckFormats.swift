@@ -52,12 +52,22 @@ struct JUnit {
           <testsuite name=\(quoted("flashcl check on \(report.device)")) tests="\(report.results.count)" \
         failures="\(report.failed)" errors="0" skipped="\(report.unsupported)" time="\(fixed(report.seconds, 3))" \
         timestamp="\(report.date)">
-        \(cases.joined())  </testsuite>
+        \(Self.stopped(report))\(cases.joined())  </testsuite>
 
         """
     }
     text =
       "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n" + suites.joined() + "</testsuites>\n"
+  }
+}
+
+extension JUnit {
+  /// What says that not all cases ran.
+  private static func stopped(_ report: CheckReport) -> String {
+    guard let stop = report.stop else { return "" }
+    let values = [("stopped_after_s", "\(stop.seconds)")] + (stop.notRun.map { [("not_run", "\($0)")] } ?? [])
+    let list = values.map { "      <property name=\"\($0)\" value=\"\($1)\"/>\n" }.joined()
+    return "    <properties>\n\(list)    </properties>\n"
   }
 }
 
@@ -71,7 +81,9 @@ struct Markdown {
 
   private static func section(_ report: CheckReport) -> String {
     let matrix = OutcomeMatrix(report)
-    var lines = ["## \(report.failed == 0 ? "✅" : "❌") \(cell(report.verdict))", ""]
+    var lines = [
+      "## \(report.failed > 0 ? "❌" : report.stop == nil ? "✅" : "⏱️") \(cell(report.verdict))", "",
+    ]
     let facts = [report.platform, report.version, report.driver_version.map { "driver \($0)" }].compactMap {
       $0
     }

@@ -7,8 +7,10 @@ struct CheckPage {
 
   init(_ reports: [CheckReport]) {
     let failed = reports.reduce(0) { $0 + $1.failed }
+    let isWhole = reports.allSatisfy { $0.stop == nil }
     let title =
-      failed == 0 ? "All cases passed" : "\(count(failed, "case")) failed"
+      failed > 0
+      ? "\(count(failed, "case")) failed" : isWhole ? "All cases passed" : "All cases that ran passed"
     text = """
       <!DOCTYPE html>
       <html lang="en">
@@ -44,13 +46,14 @@ struct CheckPage {
     let list = facts.compactMap { name, value in
       value.map { "<div><dt>\(name)</dt><dd>\(markup($0))</dd></div>" }
     }
+    let stopped = report.stop.map { "<p><span class=\"stopped\">⏱ \($0.text("case"))</span></p>\n" } ?? ""
     return """
       <section>
       <h2>\(markup(report.device))</h2>
       <p class="tally"><span class="passed">✓ \(report.passed) passed</span> \
       <span class="\(report.failed > 0 ? "failed" : "none")">✗ \(report.failed) failed</span> \
       <span class="unsupported">– \(report.unsupported) unsupported</span></p>
-      <dl>\(list.joined())</dl>
+      \(stopped)<dl>\(list.joined())</dl>
       \(matrix(OutcomeMatrix(report)))
       \(failures(report))
       \(unsupported(report))
@@ -146,6 +149,7 @@ struct CheckPage {
       font-variant-numeric: tabular-nums; }
     .passed { background: var(--pass); color: var(--pass-ink); }
     .failed { background: var(--fail); color: var(--fail-ink); font-weight: 600; }
+    .stopped { border: 1px solid var(--fail); padding: .1rem .6rem; border-radius: .3rem; }
     .unsupported, .none { background: var(--off); color: var(--soft); }
     dl { display: flex; flex-wrap: wrap; gap: .3rem 1.5rem; margin: .8rem 0 1.2rem; font-size: .87rem; }
     dl div { display: flex; gap: .4rem; min-width: 0; }

@@ -26,7 +26,15 @@ struct CheckReport: Encodable {
   var passed = 0
   var failed = 0
   var unsupported = 0
+  /// The time that was given, where cases did not run for it.
+  @Nullable var stopped_after_s: Double?
+  /// How many; null where the time was over before they were counted.
+  @Nullable private(set) var not_run: Int? = 0
   var results: [Entry] = []
+
+  var stop: Stop? {
+    didSet { (stopped_after_s, not_run) = (stop?.seconds, stop.map(\.notRun) ?? 0) }
+  }
 
   /// What follows a repeat command, and what stands before it.
   private let place, environment: String
@@ -35,7 +43,7 @@ struct CheckReport: Encodable {
 
   private enum CodingKeys: String, CodingKey {
     case device, platform, version, driver_version, revision, date, extent, bitwise, filter, seconds, passed
-    case failed, unsupported, results
+    case failed, unsupported, stopped_after_s, not_run, results
   }
 
   /// `place` is the --device that was asked for; nil for one among all.
@@ -81,6 +89,7 @@ struct CheckReport: Encodable {
   /// One line that says it all.
   var verdict: String {
     "\(count(passed, "case")) passed, \(failed) failed, \(unsupported) unsupported on \(device), in \(fixed(seconds, 1)) s"
+      + (stop.map { "; " + $0.text("case") } ?? "")
   }
 
   struct Entry: Encodable {

@@ -23,6 +23,8 @@ struct CasesInChildren {
   /// Seconds for one case.
   let limit: Double
   let isBitwise: Bool
+  /// When no further case begins; one that does not come to its end in the grace after it is ended, and counts as not run.
+  let deadline: Deadline
 
   /// What a driver did not survive so often is left alone for the rest of the check.
   private static let patience = 2
@@ -33,8 +35,8 @@ struct CasesInChildren {
   ) throws {
     guard let number = try Device.all().firstIndex(where: { $0 === device }) else { return }
     let capabilities = try device.capabilities()
-    var done = 0
-    while true {
+    var (done, hasBegun) = (0, false)
+    while !(hasBegun && deadline.isOver) {
       let counts = Dictionary(grouping: ends, by: \.subject).mapValues { ends in
         ends.contains { $0.failure?.outcome == .hung } ? Self.patience : ends.count
       }
@@ -47,12 +49,16 @@ struct CasesInChildren {
           given.joined(separator: ","), "--",
         ] + arguments, limit: limit)
       var (name, culprit): (String?, String?) = (nil, nil)
-      while let line = child.next() {
+      while let line = child.next(within: deadline.rest + Deadline.grace) {
         let words = line.split(separator: " ", maxSplits: 1).map(String.init)
         guard words.count == 2 else { continue }
         switch words[0] {
-        case "total": begin(Int(words[1]) ?? 0)
-        case "case": (name, culprit) = (words[1], nil)
+        case "total":
+          begin(Int(words[1]) ?? 0)
+          hasBegun = true
+        case "case":
+          if deadline.isOver { return }
+          (name, culprit) = (words[1], nil)
         case "tries": culprit = words[1]
         case "result":
           let decoder = JSONDecoder()
@@ -66,6 +72,7 @@ struct CasesInChildren {
         default: break
         }
       }
+      if child.isLate { return }
       let end = child.end()
       guard let name, let (item, strategy) = runner.find(name) else {
         throw Failure(

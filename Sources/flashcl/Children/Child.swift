@@ -40,6 +40,10 @@ final class Child {
   private var bytes: [UInt8] = []  // of lines that nobody took yet
   private var hasEnded = false
   private(set) var hasHung = false
+  /// No line came within the time that was left for it.
+  private(set) var isLate = false
+  /// Seconds until a process that was killed is gone, unless a driver holds it.
+  private static let patience = 5.0
 
   /// `limit`: seconds until the next line, after which the child is ended.
   init(_ arguments: [String], limit: Double) throws {
@@ -83,17 +87,17 @@ final class Child {
 
   deinit {
     if !hasEnded {
-      kill(process, SIGKILL)  // nobody wants the rest
+      isLate = true  // nobody wants the rest
       _ = end()
     }
     close(lifeline)
     close(answers)
   }
 
-  /// The next line; nil when there comes none.
-  func next() -> String? {
+  /// The next line; nil when there comes none, within `seconds` where those are fewer than the limit.
+  func next(within seconds: Double = .infinity) -> String? {
     let clock = ContinuousClock()
-    let deadline = clock.now + .seconds(limit)
+    let deadline = clock.now + .seconds(min(limit, seconds))
     while true {
       if let end = bytes.firstIndex(of: 10) {
         defer { bytes.removeSubrange(...end) }
@@ -105,7 +109,7 @@ final class Child {
       if ready < 0 && errno == EINTR { continue }
       if ready == 0 {
         if rest > 0 { continue }
-        hasHung = true
+        if seconds < limit { isLate = true } else { hasHung = true }
         return nil
       }
       var piece = [UInt8](repeating: 0, count: 1 << 16)
@@ -119,10 +123,11 @@ final class Child {
   /// How the child ended; one that did not is ended now.
   func end() -> End {
     hasEnded = true
-    if hasHung { kill(process, SIGKILL) }
+    let isKilled = hasHung || isLate
+    if isKilled { kill(process, SIGKILL) }
     var status: Int32 = 0
     let clock = ContinuousClock()
-    let deadline = clock.now + .seconds(limit)
+    let deadline = clock.now + .seconds(isKilled ? min(limit, Self.patience) : limit)
     // A driver that hangs in the kernel keeps a process that was killed; no one waits for it for ever.
     while true {
       let done = waitpid(process, &status, WNOHANG)
