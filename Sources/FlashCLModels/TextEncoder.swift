@@ -13,6 +13,8 @@ public protocol TextEncoder: AnyObject {
   var task: EncoderTask? { get }
   /// The classes that the head tells apart, in the order of their scores; empty for masked tokens and spans.
   var labels: [String] { get }
+  /// Segments that tokens can be of; 1 where the model does not tell them apart.
+  var segmentCount: Int { get }
   /// The token whose state a head of sequences reads.
   var summary: SummaryToken { get }
 

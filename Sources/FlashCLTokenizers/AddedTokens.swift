@@ -31,8 +31,8 @@ public struct AddedToken: Sendable, Equatable {
 struct AddedTokens: Sendable {
   /// A stretch of text, or an added token that stood there.
   enum Segment {
-    case text(ArraySlice<Unicode.Scalar>)
-    case token(Int32)
+    case text(AlignedText)
+    case token(Int32, offsets: Range<Int>)
   }
 
   private var tokens: [Int32: AddedToken] = [:]
@@ -57,16 +57,17 @@ struct AddedTokens: Sendable {
   /// Cuts `text` at the tokens that are found as they are written, normalises what is left, and cuts that at
   /// the tokens that are found after it.
   func segments(
-    of text: [Unicode.Scalar], special: Bool, normalizers: [Normalizer]
+    of text: AlignedText, special: Bool, normalizers: [Normalizer]
   ) -> [Segment] {
-    split(text[...], at: raw, special: special).flatMap { segment -> [Segment] in
+    split(text, at: raw, special: special).flatMap { segment -> [Segment] in
       guard case .text(let part) = segment else { return [segment] }
-      let clean = normalizers.reduce(Array(part)) { $1.normalize($0) }
-      return split(clean[...], at: normalized, special: special)
+      let clean = normalizers.reduce(part) { $1.normalize($0) }
+      return split(clean, at: normalized, special: special)
     }
   }
 
-  private func split(_ text: ArraySlice<Unicode.Scalar>, at trie: ScalarTrie, special: Bool) -> [Segment] {
+  private func split(_ aligned: AlignedText, at trie: ScalarTrie, special: Bool) -> [Segment] {
+    let text = aligned.scalars
     var segments: [Segment] = []
     var done = text.startIndex
     var index = text.startIndex
@@ -90,11 +91,11 @@ struct AddedTokens: Sendable {
       if token.stripsRight {
         while end < text.endIndex && text[end].isSpace { end += 1 }
       }
-      if done < start { segments.append(.text(text[done..<start])) }
-      segments.append(.token(token.id))
+      if done < start { segments.append(.text(aligned[done..<start])) }
+      segments.append(.token(token.id, offsets: aligned.offsets(of: start..<end)))
       done = end
     }
-    if done < text.endIndex { segments.append(.text(text[done...])) }
+    if done < text.endIndex { segments.append(.text(aligned[done..<text.endIndex])) }
     return segments
   }
 }

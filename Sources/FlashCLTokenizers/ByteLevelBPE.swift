@@ -42,14 +42,15 @@ public struct ByteLevelBPE: Tokenizer {
   ///   - merges: from the first to the last rank.
   ///   - ignoreMerges: a word that is a piece as a whole is that piece, even if the merges would not lead
   ///     there (Llama 3).
-  ///   - prefix: ids added before the text in special mode (BOS).
-  ///   - suffix: ids added after it (EOS).
+  ///   - template: what stands around a text in special mode (BOS, EOS).
+  ///   - trimming: leaves spaces out of the tokens' places.
   ///
   /// Throws `TokenizerError.badVocabulary` for a merge whose parts or result are no pieces, and for ids that
   /// no piece has.
   public init(
     vocabulary: Vocabulary, merges: [Merge], added: [AddedToken] = [], normalizers: [Normalizer] = [],
-    preTokenizer: PreTokenizer, ignoreMerges: Bool = false, prefix: [Int32] = [], suffix: [Int32] = []
+    preTokenizer: PreTokenizer, ignoreMerges: Bool = false, template: Template = Template(),
+    trimming: OffsetTrimming? = nil
   ) throws {
     var table = MergeTable(minimumCapacity: merges.count)
     for (rank, merge) in merges.enumerated() {
@@ -67,34 +68,31 @@ public struct ByteLevelBPE: Tokenizer {
     byteIDs = ByteAlphabet.scalars.map { vocabulary.id(of: String($0)) }
     missingBytes = (UInt8.min...UInt8.max).filter { [byteIDs] in byteIDs[Int($0)] == nil }
     self.ignoreMerges = ignoreMerges
-    self.vocabulary = try vocabulary.adding(added, referredTo: prefix + suffix)
+    self.vocabulary = try vocabulary.adding(added, referredTo: template.ids)
     pipeline = Pipeline(
-      added: AddedTokens(added, normalizers: normalizers), normalizers: normalizers,
-      preTokenizer: preTokenizer,
-      prefix: prefix, suffix: suffix)
+      added: added, normalizers: normalizers, preTokenizer: preTokenizer, template: template,
+      trimming: trimming)
   }
 
   public var vocabularySize: Int { vocabulary.size }
+  public var template: Template { pipeline.template }
 
-  public func encode(_ text: [UInt8], special: Bool) -> [Int32] {
-    // Words repeat within a text. The table lives as long as the call, so that there is nothing to share or
-    // bound.
-    var known: [ArraySlice<Unicode.Scalar>: [Int32]] = [:]
-    return pipeline.encode(text, special: special) { word, ids in
-      if let repeated = known[word] {
-        ids += repeated
-        return
-      }
-      let encoded = encode(word: word)
-      if word.count <= 32 { known[word] = encoded }
-      ids += encoded
-    }
+  public func tokens(of text: [UInt8], special: Bool) -> Encoding {
+    pipeline.tokens(of: text, special: special, pieces: vocabulary, model: tokens(ofWord:))
   }
 
-  private func encode(word: ArraySlice<Unicode.Scalar>) -> [Int32] {
-    let bytes = String(word).utf8
-    if ignoreMerges, let id = vocabulary.id(of: ByteAlphabet.spell(bytes)) { return [id] }
-    return merges.merge(bytes.compactMap { byteIDs[Int($0)] })
+  private func tokens(ofWord word: ArraySlice<Unicode.Scalar>) -> [WordToken] {
+    if ignoreMerges, let id = vocabulary.id(of: ByteAlphabet.spell(String(word).utf8)) {
+      return [WordToken(id: id, range: 0..<word.count)]
+    }
+    var symbols: [WordToken] = []
+    symbols.reserveCapacity(word.count)
+    for (place, scalar) in word.enumerated() {
+      for byte in UTF8.encode(scalar) ?? UTF8.encodedReplacementCharacter {
+        if let id = byteIDs[Int(byte)] { symbols.append(WordToken(id: id, range: place..<place + 1)) }
+      }
+    }
+    return merges.merge(symbols)
   }
 
   public func bytes(of id: Int32, atStart: Bool) throws -> [UInt8] {
@@ -118,7 +116,7 @@ extension Vocabulary {
       try result.set(token.content, id: token.id)
     }
     for id in ids where result[id] == nil {
-      throw TokenizerError.badVocabulary("the prefix or suffix names the id \(id), which has no piece")
+      throw TokenizerError.badVocabulary("the template names the id \(id), which has no piece")
     }
     return result
   }

@@ -19,9 +19,9 @@ struct MergeTable: Sendable {
   /// Merges neighbours, the lowest rank first and the leftmost of equals, until no pair has a rank.
   ///
   /// The symbols are a linked list and the candidates a heap: O(n log n) for a word of n symbols.
-  func merge(_ symbols: [Int32]) -> [Int32] {
+  func merge(_ symbols: [WordToken]) -> [WordToken] {
     guard symbols.count > 1 else { return symbols }
-    var ids = symbols
+    var ids = symbols.map(\.id)
     let end = ids.count
     var next = Array(1...end)
     var previous = Array(-1..<end - 1)
@@ -51,7 +51,11 @@ struct MergeTable: Sendable {
       }
       if previous[left] >= 0 { consider(previous[left], left) }
     }
-    return ids.indices.filter { !isGone[$0] }.map { ids[$0] }
+    return ids.indices.filter { !isGone[$0] }.map { first in
+      let last = next[first] - 1
+      return WordToken(
+        id: ids[first], range: symbols[first].range.lowerBound..<symbols[last].range.upperBound)
+    }
   }
 }
 

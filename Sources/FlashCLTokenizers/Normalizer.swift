@@ -1,22 +1,54 @@
-// The standard library has canonical (de)composition only behind this door, which Foundation uses itself; the
-// public way would be Foundation's strings, four times the size of the whole program.
-@_spi(_Unicode) import Swift
-
 /// A change of the text before it is cut into words.
 public enum Normalizer: Sendable, Equatable {
-  /// Canonical composition (Unicode NFC).
-  case nfc
+  /// The Unicode normalisation forms.
+  case nfc, nfd, nfkc, nfkd
   case bert(BertNormalizer)
+  /// Maps each scalar to lower case, without regard to its place in the word.
+  case lowercase
+  /// Removes all marks (`\p{M}`).
+  case stripAccents
+  /// Removes whitespace at the ends.
+  case strip(left: Bool, right: Bool)
+  /// Puts a string before every text that is not empty.
+  case prepend(String)
+  /// Replaces every match, from left to right.
+  case replace(TextPattern, by: String)
+  /// SentencePiece's rules of replacement, as the `tokenizers` package applies them: to characters as the
+  /// reader sees them, by the shortest match.
+  case precompiled(Charsmap)
+  /// SentencePiece's whole normaliser.
+  case sentencePiece(SentencePieceNormalizer)
+  /// Removes controls and turns rare whitespace into spaces.
+  case nmt
 
-  func normalize(_ text: [Unicode.Scalar]) -> [Unicode.Scalar] {
+  func normalize(_ text: AlignedText) -> AlignedText {
     switch self {
-    case .nfc: isComposed(text) ? text : Array(String(text)._nfc)
+    case .nfc: UnicodeForm.nfc.apply(to: text)
+    case .nfd: UnicodeForm.nfd.apply(to: text)
+    case .nfkc: UnicodeForm.nfkc.apply(to: text)
+    case .nfkd: UnicodeForm.nfkd.apply(to: text)
     case .bert(let bert): bert.normalize(text)
+    case .lowercase: text.lowercased()
+    case .stripAccents: text.filter { !$0.isMark }
+    case .strip(let left, let right): Self.strip(text, left: left, right: right)
+    case .prepend(let prefix): text.prepending(Array(prefix.unicodeScalars))
+    case .replace(let pattern, let content):
+      text.replacing(pattern.matches(in: text.scalars), with: Array(content.unicodeScalars))
+    case .precompiled(let map): map.normalize(text)
+    case .sentencePiece(let normalizer): normalizer.normalize(text)
+    case .nmt: text.filter { !$0.isRemovedByNmt }.map { $0.isSpaceForNmt ? " " : $0 }
     }
   }
 
-  /// True for text below U+0300, which holds no combining mark and no character that NFC changes.
-  private func isComposed(_ text: [Unicode.Scalar]) -> Bool { text.allSatisfy { $0.value < 0x300 } }
+  /// The normalised scalars alone.
+  func normalize(_ text: [Unicode.Scalar]) -> [Unicode.Scalar] { Array(normalize(AlignedText(text)).scalars) }
+
+  private static func strip(_ text: AlignedText, left: Bool, right: Bool) -> AlignedText {
+    var (start, end) = (text.indices.lowerBound, text.indices.upperBound)
+    while left && start < end && text.scalars[start].isSpace { start += 1 }
+    while right && start < end && text.scalars[end - 1].isSpace { end -= 1 }
+    return text[start..<end]
+  }
 }
 
 /// BERT's normaliser: four steps, in this order, each by choice.
@@ -39,7 +71,7 @@ public struct BertNormalizer: Sendable, Equatable {
     self.lowercase = lowercase
   }
 
-  func normalize(_ text: [Unicode.Scalar]) -> [Unicode.Scalar] {
+  func normalize(_ text: AlignedText) -> AlignedText {
     var text = text
     if cleanText {
       text = text.filter { !$0.isRemovedByBert }.map { $0.isSpace ? " " : $0 }
@@ -48,12 +80,22 @@ public struct BertNormalizer: Sendable, Equatable {
       text = text.flatMap { $0.isIdeographForBert ? [" ", $0, " "] : [$0] }
     }
     if stripAccents ?? lowercase {
-      text = String(text)._nfd.filter { $0.properties.generalCategory != .nonspacingMark }
+      text = UnicodeForm.nfd.apply(to: text).filter { $0.properties.generalCategory != .nonspacingMark }
     }
-    if lowercase {
-      text = text.flatMap { Array($0.properties.lowercaseMapping.unicodeScalars) }
+    return lowercase ? text.lowercased() : text
+  }
+
+  func normalize(_ text: [Unicode.Scalar]) -> [Unicode.Scalar] { Array(normalize(AlignedText(text)).scalars) }
+}
+
+extension AlignedText {
+  fileprivate func lowercased() -> AlignedText {
+    flatMap { scalar in
+      if scalar.isASCII {
+        return [("A"..."Z").contains(scalar) ? Unicode.Scalar(UInt8(scalar.value) | 32) : scalar]
+      }
+      return Array(scalar.properties.lowercaseMapping.unicodeScalars)
     }
-    return text
   }
 }
 

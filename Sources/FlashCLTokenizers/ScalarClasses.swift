@@ -73,4 +73,28 @@ extension Unicode.Scalar {
     default: false
     }
   }
+
+  /// `\p{M}`.
+  var isMark: Bool {
+    switch properties.generalCategory {
+    case .nonspacingMark, .spacingMark, .enclosingMark: true
+    default: false
+    }
+  }
+
+  /// What the normaliser `Nmt` removes: controls that are no whitespace.
+  var isRemovedByNmt: Bool {
+    switch value {
+    case 0x1...0x8, 0xB, 0xE...0x1F, 0x7F, 0x8F, 0x9F: true
+    default: false
+    }
+  }
+
+  /// What the normaliser `Nmt` turns into a space.
+  var isSpaceForNmt: Bool {
+    switch value {
+    case 0x9, 0xA, 0xC, 0xD, 0x1680, 0x200B...0x200F, 0x2028, 0x2029, 0x2581, 0xFEFF, 0xFFFD: true
+    default: false
+    }
+  }
 }

@@ -1,5 +1,5 @@
 /// Words with a value each, found by the longest one that begins at a place in a text.
-struct ScalarTrie: Sendable {
+struct ScalarTrie: Sendable, Equatable {
   // One dictionary for all edges: (node, scalar) to node. Node 0 is the root.
   private var edges: [UInt64: UInt32] = [:]
   private var values: [Int32?] = [nil]
@@ -31,6 +31,16 @@ struct ScalarTrie: Sendable {
       if let value = values[Int(node)] { best = (value, index + 1) }
     }
     return best
+  }
+
+  /// Every word of the trie at the start of `text`, from the shortest on.
+  func forEachMatch(in text: ArraySlice<Unicode.Scalar>, _ body: (_ value: Int32, _ end: Int) -> Void) {
+    var node: UInt32 = 0
+    for index in text.indices {
+      guard let next = edges[Self.edge(node, text[index])] else { break }
+      node = next
+      if let value = values[Int(node)] { body(value, index + 1) }
+    }
   }
 
   private static func edge(_ node: UInt32, _ scalar: Unicode.Scalar) -> UInt64 {

@@ -19,16 +19,14 @@ public struct WordPiece: Tokenizer {
   /// - Parameters:
   ///   - unknown: the spelling of the unknown token.
   ///   - continuation: the prefix of pieces that continue a word.
-  ///   - prefix: ids added before the text in special mode (`[CLS]`).
-  ///   - suffix: ids added after it (`[SEP]`).
+  ///   - template: what stands around a text in special mode (`[CLS]`, `[SEP]`).
   ///   - cleanup: whether decoding takes the space before punctuation and contractions away, id by id.
   ///
   /// Throws `TokenizerError.badVocabulary` if the unknown token, or an id that is referred to, is not there.
   public init(
     vocabulary: Vocabulary, added: [AddedToken] = [], unknown: String = "[UNK]", continuation: String = "##",
     maxCharactersPerWord: Int = 100, normalizers: [Normalizer] = [.bert(BertNormalizer())],
-    preTokenizer: PreTokenizer = PreTokenizer([.bert]), prefix: [Int32] = [], suffix: [Int32] = [],
-    cleanup: Bool = true
+    preTokenizer: PreTokenizer = PreTokenizer([.bert]), template: Template = Template(), cleanup: Bool = true
   ) throws {
     guard let unknownID = vocabulary.id(of: unknown) else {
       throw TokenizerError.badVocabulary("the unknown token '\(unknown)' is not a piece")
@@ -47,31 +45,32 @@ public struct WordPiece: Tokenizer {
     }
     self.firsts = firsts
     self.continuations = continuations
-    self.vocabulary = try vocabulary.adding(added, referredTo: prefix + suffix)
+    self.vocabulary = try vocabulary.adding(added, referredTo: template.ids)
     pipeline = Pipeline(
-      added: AddedTokens(added, normalizers: normalizers), normalizers: normalizers,
-      preTokenizer: preTokenizer,
-      prefix: prefix, suffix: suffix)
+      added: added, normalizers: normalizers, preTokenizer: preTokenizer, template: template)
   }
 
   public var vocabularySize: Int { vocabulary.size }
+  public var template: Template { pipeline.template }
 
-  public func encode(_ text: [UInt8], special: Bool) -> [Int32] {
-    pipeline.encode(text, special: special) { word, ids in
-      ids += pieces(of: word) ?? [unknown]
+  public func tokens(of text: [UInt8], special: Bool) -> Encoding {
+    pipeline.tokens(of: text, special: special, pieces: vocabulary) { word in
+      tokens(ofWord: word) ?? [WordToken(id: unknown, range: 0..<word.count)]
     }
   }
 
-  private func pieces(of word: ArraySlice<Unicode.Scalar>) -> [Int32]? {
+  private func tokens(ofWord word: ArraySlice<Unicode.Scalar>) -> [WordToken]? {
     guard word.count <= maxCharactersPerWord else { return nil }
-    var ids: [Int32] = []
+    var tokens: [WordToken] = []
     var rest = word
     while !rest.isEmpty {
-      guard let match = (ids.isEmpty ? firsts : continuations).longestMatch(in: rest) else { return nil }
-      ids.append(match.value)
+      guard let match = (tokens.isEmpty ? firsts : continuations).longestMatch(in: rest) else { return nil }
+      tokens.append(
+        WordToken(
+          id: match.value, range: rest.startIndex - word.startIndex..<match.end - word.startIndex))
       rest = rest[match.end...]
     }
-    return ids
+    return tokens
   }
 
   public func bytes(of id: Int32, atStart: Bool) throws -> [UInt8] {

@@ -16,7 +16,7 @@ import Testing
     texts += ["e\u{301}", "\u{e9}", "\u{1F469}\u{200D}\u{1F467}", "\r\n", "\u{0}"]
     // One added token of the fixture takes the spaces after it.
     for text in texts where !text.contains("<tool>") {
-      let ids = tokenizer.encode(Array(text.utf8), special: false)
+      let ids: [Int32] = try tokenizer.encode(Array(text.utf8), special: false)
       #expect(Array(try tokenizer.decode(ids, skipSpecial: false).utf8) == Array(text.utf8))
       #expect(try ids.flatMap { try tokenizer.bytes(of: $0) } == Array(text.utf8))
     }
@@ -126,7 +126,8 @@ import Testing
     }
     #expect(missing.contains("merge 0") && missing.contains("'ab'"))
     let noPrefix = message {
-      _ = try ByteLevelBPE(vocabulary: vocabulary, merges: [], preTokenizer: preTokenizer, prefix: [9])
+      _ = try ByteLevelBPE(vocabulary: vocabulary, merges: [], preTokenizer: preTokenizer,
+        template: Template(prefix: [9]))
     }
     #expect(noPrefix.contains("id 9"))
     let twice = message { _ = try Vocabulary([(piece: "a", id: 1), (piece: "b", id: 1)]) }
@@ -150,7 +151,8 @@ import Testing
   @Test func vocabulariesMayHaveGaps() throws {
     let tokenizer = try ByteLevelBPE(
       vocabulary: Vocabulary([(piece: "a", id: 3)]), merges: [],
-      added: [AddedToken("<s>", id: 6, isSpecial: true)], preTokenizer: PreTokenizer([]), prefix: [6])
+      added: [AddedToken("<s>", id: 6, isSpecial: true)], preTokenizer: PreTokenizer([]),
+      template: Template(prefix: [6]))
     #expect(tokenizer.vocabularySize == 7)
     #expect(try tokenizer.encode("a<s>", special: true) == [6, 3, 6])
     #expect(throws: TokenizerError.unknownID(4, vocabularySize: 7)) { try tokenizer.piece(of: 4) }
@@ -180,13 +182,15 @@ import Testing
   }
 
   @Test func digitsInRuns() {
-    let words = PreTokenizer([.digits(individual: false)]).words(of: Array("a12 3b".unicodeScalars)[...])
+    let words = PreTokenizer([.digits(individual: false)]).words(
+      of: AlignedText(Array("a12 3b".unicodeScalars))
+    ).map(\.scalars)
     #expect(words.map { String($0) } == ["a", "12", " ", "3", "b"])
   }
 
   @Test func noStepsKeepTheTextWhole() {
-    #expect(PreTokenizer([]).words(of: Array("a b".unicodeScalars)[...]).map { String($0) } == ["a b"])
-    #expect(PreTokenizer([]).words(of: []).isEmpty)
+    #expect(PreTokenizer([]).words(of: AlignedText(Array("a b".unicodeScalars))).map { String($0.scalars) } == ["a b"])
+    #expect(PreTokenizer([]).words(of: AlignedText([])).isEmpty)
   }
 
   @Test func bytesAndTheirSpellings() {

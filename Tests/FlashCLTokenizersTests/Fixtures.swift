@@ -77,15 +77,17 @@ struct VocabularyFile: Decodable {
   ) throws -> ByteLevelBPE {
     try ByteLevelBPE(
       vocabulary: vocabulary(), merges: Array(mergePairs.prefix(count ?? .max)), added: addedTokens,
-      normalizers: normalizers, preTokenizer: preTokenizer, ignoreMerges: ignoreMerges, prefix: prefix)
+      normalizers: normalizers, preTokenizer: preTokenizer, ignoreMerges: ignoreMerges,
+      template: Template(prefix: prefix))
   }
 
   func wordPiece(_ normalizer: BertNormalizer = BertNormalizer()) throws -> WordPiece {
     let vocabulary = try vocabulary()
     return try WordPiece(
       vocabulary: vocabulary, added: addedTokens, normalizers: [.bert(normalizer)],
-      prefix: [vocabulary.id(of: "[CLS]")].compactMap { $0 },
-      suffix: [vocabulary.id(of: "[SEP]")].compactMap { $0 })
+      template: Template(
+        prefix: [vocabulary.id(of: "[CLS]")].compactMap { $0 },
+        suffix: [vocabulary.id(of: "[SEP]")].compactMap { $0 }))
   }
 }
 

@@ -29,6 +29,7 @@ public final class BERT: TextEncoder {
   public var task: EncoderTask? { head?.task }
   public let labels: [String]
   public var summary: SummaryToken { .first }
+  public var segmentCount: Int { segments?.outputs ?? 1 }
   private let heads: Int
   private let epsilon: Float
   private let activation: Activation
@@ -128,7 +129,7 @@ public final class BERT: TextEncoder {
 
   public func hidden(_ batch: TokenBatch, observe: Observer?) throws -> Tensor {
     let packed = try pack(
-      batch, segments: segments?.outputs ?? 1, positions: padding.map { Self.positions(after: $0) })
+      batch, segments: segmentCount, positions: padding.map { Self.positions(after: $0) })
     let summed = try backend.embedding(packed.ids, table: tokens)
     if let positions { try backend.addEmbedding(packed.positions, table: positions, to: summed) }
     if let segments { try backend.addEmbedding(packed.segments, table: segments, to: summed) }

@@ -1,0 +1,58 @@
+import FlashCLTokenizers
+
+extension EncoderModel {
+  /// A stretch of a context that answers a question.
+  public struct Answer: Sendable, Equatable {
+    public let text: String
+    /// The product of its first and last token's probabilities.
+    public let score: Double
+    /// Where it stands in the context, in Unicode scalars.
+    public let range: Range<Int>
+  }
+
+  /// The likeliest stretches of `context` that answer `question`, of at most `longest` tokens each, the likeliest first; parts
+  /// of words are widened to whole words.
+  public func answer(_ question: String, context: String, top: Int = 1, longest: Int = 15) throws -> [Answer]
+  {
+    let encoding = try encode(question, pair: context)
+    let scores = try scores([encoding])[0]
+    let places = encoding.ids.indices.filter { encoding.sources[$0] == 1 }
+    guard !places.isEmpty else { throw ModelError("the context has no tokens") }
+    // Only the context can hold an answer.
+    let starts = softmax(places.map { scores[2 * $0] })
+    let ends = softmax(places.map { scores[2 * $0 + 1] })
+    var found: [(score: Double, first: Int, last: Int)] = []
+    for first in places.indices {
+      for last in first..<min(first + longest, places.count) {
+        found.append((starts[first] * ends[last], first, last))
+      }
+    }
+    found.sort { ($1.score, $0.first, $0.last) < ($0.score, $1.first, $1.last) }
+    let scalars = Array(context.unicodeScalars)
+    var answers: [Answer] = []
+    for candidate in found where answers.count < top {
+      let range = Self.words(
+        encoding.offsets[places[candidate.first]]
+          .lowerBound..<encoding.offsets[places[candidate.last]].upperBound,
+        scalars)
+      if answers.contains(where: { $0.range == range }) { continue }
+      answers.append(Answer(text: String(scalars, range), score: candidate.score, range: range))
+    }
+    return answers
+  }
+
+  private static func words(_ range: Range<Int>, _ scalars: [UnicodeScalar]) -> Range<Int> {
+    func joins(_ index: Int) -> Bool {
+      scalars.indices.contains(index - 1) && scalars.indices.contains(index)
+        && scalars[index - 1].properties.isWord && scalars[index].properties.isWord
+    }
+    var (lower, upper) = (range.lowerBound, range.upperBound)
+    while joins(lower) { lower -= 1 }
+    while joins(upper) { upper += 1 }
+    return lower..<upper
+  }
+}
+
+extension UnicodeScalar.Properties {
+  fileprivate var isWord: Bool { isAlphabetic || numericType != nil }
+}
