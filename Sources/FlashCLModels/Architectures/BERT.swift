@@ -160,7 +160,7 @@ public final class BERT: TextEncoder {
   }
 
   /// RoBERTa's positions: tokens are counted from the one after the padding token's, which keeps its own.
-  private static func positions(after padding: Int32) -> ([Int32]) -> [Int32] {
+  static func positions(after padding: Int32) -> ([Int32]) -> [Int32] {
     { ids in
       var count: Int32 = 0
       return ids.map { id in
