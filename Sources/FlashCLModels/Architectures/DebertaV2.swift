@@ -99,7 +99,10 @@ public final class DebertaV2: TextEncoder {
       }
       let layer = Layer(
         base: try EncoderLayer(
-          c, name, size, projections: ["query_proj", "key_proj", "value_proj"], attended: attended),
+          c, name, size,
+          .init(
+            query: "attention.self.query_proj", key: "attention.self.key_proj",
+            value: "attention.self.value_proj"), attended: attended),
         keys: hasKeys ? try projected("pos_key_proj", "key_proj") : nil,
         queries: hasQueries ? try projected("pos_query_proj", "query_proj") : nil)
       c.progress?(Double(n + 1) / Double(layerCount))

@@ -1,6 +1,6 @@
 import FlashCL
 
-/// The parts that post-norm encoders beyond BERT share.
+/// The parts that post-norm encoders share.
 
 /// layerNorm(scale · tokens[id] + positions[p] + segments[s]), where the sum may be narrower than the stack.
 struct InputEmbeddings {
@@ -83,7 +83,7 @@ struct FeedForward {
   }
 }
 
-/// A layer by BERT's names: one projection to queries, keys and values, an attention of the model's own, what ends it.
+/// A layer of BERT's family: one projection to queries, keys and values, an attention of the model's own, what ends it.
 struct EncoderLayer {
   let qkv: Weight  // [3 · width, width]
   let qkvBias: Tensor?  // [3 · width]
@@ -96,31 +96,48 @@ struct EncoderLayer {
     let activation: Activation
     let epsilon: Float
 
-    init(_ c: Checkpoint) throws {
-      width = try c.size("hidden_size")
-      inner = try c.size("intermediate_size")
-      heads = try c.size("num_attention_heads")
-      activation = try c.activation("hidden_act")
+    /// By the names of these settings.
+    init(
+      _ c: Checkpoint, width: String = "hidden_size", inner: String = "intermediate_size",
+      heads: String = "num_attention_heads", activation: String = "hidden_act"
+    ) throws {
+      self.width = try c.size(width)
+      self.inner = try c.size(inner)
+      self.heads = try c.size(heads)
+      self.activation = try c.activation(activation)
       epsilon = try c.number("layer_norm_eps", default: 1e-12)
-      guard width % heads == 0 else { throw c.error("width \(width) is no multiple of \(heads) heads") }
+      guard self.width % self.heads == 0 else {
+        throw c.error("width \(self.width) is no multiple of \(self.heads) heads")
+      }
     }
   }
 
-  /// `projections`: the names of the projections; `attended`: their width where it is not the stack's.
-  init(
-    _ c: Checkpoint, _ prefix: String, _ size: Size, projections: [String] = ["query", "key", "value"],
-    attended: Int? = nil
-  ) throws {
+  /// Names inside of a layer.
+  struct Names {
+    var query = "attention.self.query"
+    var key = "attention.self.key"
+    var value = "attention.self.value"
+    var out = "attention.output.dense"
+    var attentionNorm = "attention.output.LayerNorm"
+    var up = "intermediate.dense"
+    var down = "output.dense"
+    var outputNorm = "output.LayerNorm"
+  }
+
+  /// `attended`: the width of queries, keys and values where it is not the stack's.
+  init(_ c: Checkpoint, _ prefix: String, _ size: Size, _ names: Names = Names(), attended: Int? = nil) throws
+  {
     let attended = attended ?? size.width
-    let parts = projections.map { (hf: "\(prefix).attention.self.\($0)", gguf: "", outputs: attended) }
+    let parts = [names.query, names.key, names.value].map {
+      (hf: "\(prefix).\($0)", gguf: "", outputs: attended)
+    }
     qkv = try c.stacked(parts, inputs: size.width)
     qkvBias = try c.stackedBias(parts)
     out = try PostNorm(
-      c, "\(prefix).attention.output.dense", norm: "\(prefix).attention.output.LayerNorm", width: size.width,
+      c, "\(prefix).\(names.out)", norm: "\(prefix).\(names.attentionNorm)", width: size.width,
       inputs: attended, epsilon: size.epsilon)
     feedForward = try FeedForward(
-      c, up: "\(prefix).intermediate.dense", down: "\(prefix).output.dense",
-      norm: "\(prefix).output.LayerNorm",
+      c, up: "\(prefix).\(names.up)", down: "\(prefix).\(names.down)", norm: "\(prefix).\(names.outputNorm)",
       width: size.width, inner: size.inner, activation: size.activation, epsilon: size.epsilon)
   }
 
