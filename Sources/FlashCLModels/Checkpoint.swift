@@ -73,6 +73,11 @@ extension Checkpoint {
     }
   }
 
+  /// What config.json says under that name; nil where it says nothing.
+  subscript(name: String) -> JSON? {
+    if case .config(let config) = settings { config[name] } else { nil }
+  }
+
   /// A real setting; throws where it is missing without a default, or no number.
   func number(_ name: String, gguf: String? = nil, default fallback: Float? = nil) throws -> Float {
     let (name, value, isThere) = setting(name, gguf: gguf)
@@ -102,6 +107,15 @@ extension Checkpoint {
       throw error("the setting \(name) is no whole number from 0 to \(1 << 24)")
     }
     return count
+  }
+
+  /// A limit of config.json: nil where it is absent, null, or not above 0, which all mean that there is none.
+  func limit(_ name: String) throws -> Int? {
+    guard let value = self[name], !value.isNull else { return nil }
+    guard let limit = value.int, limit <= 1 << 24 else {
+      throw error("the setting \(name) is no whole number up to \(1 << 24)")
+    }
+    return limit > 0 ? limit : nil
   }
 
   /// A switch of config.json; `fallback` where it is absent or null.
@@ -144,7 +158,7 @@ extension Checkpoint {
     let known: [(String, Activation)] = [
       ("gelu", .gelu), ("gelu_new", .geluTanh), ("gelu_pytorch_tanh", .geluTanh), ("relu", .relu),
       ("silu", .silu),
-      ("swish", .silu),
+      ("swish", .silu), ("tanh", .tanh),
     ]
     let text = config[name]?.string ?? ""
     guard let match = known.first(where: { $0.0 == text }) else {
@@ -223,7 +237,12 @@ extension Checkpoint {
 
   /// A vector of f32, whatever its storage.
   func vector(_ hf: String, gguf: String? = nil, _ count: Int) throws -> Tensor {
-    try backend.tensor(try floats(name(hf, gguf), count), [count])
+    try tensor(name(hf, gguf), [count])
+  }
+
+  /// A tensor of f32, whatever its storage.
+  func tensor(_ name: String, _ shape: [Int]) throws -> Tensor {
+    try backend.tensor(try floats(name, shape), shape)
   }
 
   /// A layer norm's gain and bias.
@@ -234,8 +253,10 @@ extension Checkpoint {
     )
   }
 
-  private func floats(_ name: String, _ count: Int) throws -> [Float] {
-    let entry = try entry(name, [count])
+  /// The elements of a tensor of that shape, row-major.
+  func floats(_ name: String, _ shape: [Int]) throws -> [Float] {
+    let entry = try entry(name, shape)
+    let count = shape.reduce(1, *)
     let bytes = try bytes(of: entry)
     let values: [Float]
     switch entry.type {
@@ -246,7 +267,7 @@ extension Checkpoint {
       values = (0..<count).map {
         Float(bitPattern: UInt32(bytes.loadUnaligned(fromByteOffset: 2 * $0, as: UInt16.self)) << 16)
       }
-    default: throw error("the vector \(name) is of type \(entry.typeName), expected f32, f16 or bf16")
+    default: throw error("the tensor \(name) is of type \(entry.typeName), expected f32, f16 or bf16")
     }
     guard values.allSatisfy(\.isFinite) else { throw error("the tensor \(name) holds NaN or infinity") }
     return values
@@ -276,17 +297,33 @@ extension Checkpoint {
     let names = parts.map { (name: name("\($0.hf).bias", "\($0.gguf).bias"), outputs: $0.outputs) }
     guard names.contains(where: { has($0.name) }) else { return nil }
     let values = try names.flatMap {
-      has($0.name) ? try floats($0.name, $0.outputs) : [Float](repeating: 0, count: $0.outputs)
+      has($0.name) ? try floats($0.name, [$0.outputs]) : [Float](repeating: 0, count: $0.outputs)
     }
     return try backend.tensor(values, [values.count])
   }
 
-  private func prepare(_ parts: [(name: String, outputs: Int)], inputs: Int, order: WeightSource.Order) throws
+  /// Weights that their file holds with more axes than two, each `stored`, as one, stacked by outputs.
+  func stacked(_ names: [String], stored: [Int], outputs: Int, inputs: Int, order: WeightSource.Order) throws
     -> Weight
   {
+    try prepare(names.map { ($0, outputs) }, inputs: inputs, order: order, stored: stored)
+  }
+
+  /// A weight `[outputs, inputs]` that was made of a file's tensors.
+  func weight(_ values: [Float], named name: String, _ shape: [Int]) throws -> Weight {
+    try values.withUnsafeBytes {
+      try backend.prepare([
+        WeightSource(name: name, outputs: shape[0], inputs: shape[1], type: .f32, bytes: $0)
+      ])
+    }
+  }
+
+  private func prepare(
+    _ parts: [(name: String, outputs: Int)], inputs: Int, order: WeightSource.Order, stored: [Int]? = nil
+  ) throws -> Weight {
     var entries: [TensorEntry] = []
     let sources = try parts.map { part in
-      let expected = order == .outputsByInputs ? [part.outputs, inputs] : [inputs, part.outputs]
+      let expected = stored ?? (order == .outputsByInputs ? [part.outputs, inputs] : [inputs, part.outputs])
       let entry = try entry(part.name, expected)
       let bytes = try bytes(of: entry)
       guard let type = entry.type, type != .i32, order == .outputsByInputs || !type.isQuantised else {

@@ -21,6 +21,11 @@ public enum Architectures {
     Entry(names: encoders("Bert", "Roberta", "XLMRoberta", "DistilBert", "Albert", "Electra", "RoFormer")) {
       .encoder(try BERT($0, on: $1))
     },
+    Entry(names: encoders("DebertaV2")) { .encoder(try DebertaV2($0, on: $1)) },
+    Entry(names: encoders("BigBird")) { .encoder(try BigBird($0, on: $1)) },
+    Entry(names: encoders("Longformer")) { .encoder(try Longformer($0, on: $1)) },
+    Entry(names: XLNet.names) { .encoder(try XLNet($0, on: $1)) },
+    Entry(names: TransformerXL.names) { .encoder(try TransformerXL($0, on: $1)) },
   ]
 
   /// transformers' names of a family's classes.

@@ -9,36 +9,21 @@ import FlashCL
 /// turns queries and keys by their positions; `BERTDialect` says how. Sources: Devlin et al. 2018; Liu et al. 2019; Sanh
 /// et al. 2019; Lan et al. 2019; Clark et al. 2020; Su et al. 2021.
 public final class BERT: TextEncoder {
-  struct Layer {
-    let qkv: Weight  // [3 · width, width]
-    let qkvBias: Tensor?
-    let out: Weight  // [width, width]
-    let outBias: Tensor
-    let norm1Gain, norm1Bias: Tensor  // [width]
-    let up: Weight  // [feedForward, width]
-    let upBias: Tensor
-    let down: Weight  // [width, feedForward]
-    let downBias: Tensor
-    let norm2Gain, norm2Bias: Tensor  // [width]
-  }
-
   public let backend: any Backend
   public let vocabularySize: Int
   public let contextLength: Int
-  public let width: Int
+  public var width: Int { size.width }
   public var task: EncoderTask? { head?.task }
   public let labels: [String]
   public var summary: SummaryToken { .first }
   public var segmentCount: Int { segments?.outputs ?? 1 }
-  private let heads: Int
-  private let epsilon: Float
-  private let activation: Activation
+  private let size: EncoderLayer.Size
   private let tokens: Weight  // [vocabulary, embedding width]
   private let positions: Weight?  // [places, embedding width]
   private let segments: Weight?  // [kinds, embedding width]
   private let normGain, normBias: Tensor  // [embedding width]
   private let projection: (weight: Weight, bias: Tensor)?  // [width, embedding width], where the two differ
-  private let layers: [Layer]
+  private let layers: [EncoderLayer]
   private let head: ScoringHead?
   private let rope: RopeTable?
   /// RoBERTa's token that has no position; the others count from the one after it.
@@ -48,17 +33,14 @@ public final class BERT: TextEncoder {
     let c = checkpoint
     self.backend = backend
     let dialect = try BERTDialect(c)
-    let names = dialect.layer
-    let width = try c.size(dialect.isDistilled ? "dim" : "hidden_size")
-    self.width = width
-    heads = try c.size(dialect.isDistilled ? "n_heads" : "num_attention_heads")
-    guard width % heads == 0 else { throw c.error("width \(width) is no multiple of \(heads) heads") }
+    let size =
+      dialect.isDistilled
+      ? try EncoderLayer.Size(
+        c, width: "dim", inner: "hidden_dim", heads: "n_heads", activation: "activation")
+      : try EncoderLayer.Size(c)
+    self.size = size
+    let width = size.width
     let layerCount = try c.size(dialect.isDistilled ? "n_layers" : "num_hidden_layers")
-    let feedForward = try c.size(dialect.isDistilled ? "hidden_dim" : "intermediate_size")
-    let epsilon = try c.number("layer_norm_eps", default: 1e-12)
-    self.epsilon = epsilon
-    let activation = try c.activation(dialect.isDistilled ? "activation" : "hidden_act")
-    self.activation = activation
     try c.require("position_embedding_type", ["absolute"])
     let labels = try c.labels()
     self.labels = labels
@@ -76,7 +58,8 @@ public final class BERT: TextEncoder {
     guard contextLength > 0 else { throw c.error("\(places) positions leave none for tokens") }
     if dialect.isRotary {
       positions = nil
-      rope = try backend.ropeTable(length: places, rotary: width / heads, base: 10000, pairing: .adjacent)
+      rope = try backend.ropeTable(
+        length: places, rotary: width / size.heads, base: 10000, pairing: .adjacent)
     } else {
       positions = try c.weight("\(embeddings).position_embeddings.weight", [places, embeddingWidth])
       rope = nil
@@ -94,28 +77,12 @@ public final class BERT: TextEncoder {
       }
 
     // Layers; those that share weights are loaded once.
-    var loaded: [String: Layer] = [:]
+    var loaded: [String: EncoderLayer] = [:]
     layers = try (0..<layerCount).flatMap { n in
       try dialect.layers(n, of: layerCount).map { prefix in
         if let layer = loaded[prefix] { return layer }
-        func linear(_ name: String, _ shape: [Int]) throws -> (Weight, Tensor) {
-          (try c.weight("\(prefix).\(name).weight", shape), try c.vector("\(prefix).\(name).bias", shape[0]))
-        }
-        let parts = [names.query, names.key, names.value].map {
-          (hf: "\(prefix).\($0)", gguf: "", outputs: width)
-        }
-        let out = try linear(names.out, [width, width])
-        let norm1 = try c.norm("\(prefix).\(names.attentionNorm)", width)
-        let up = try linear(names.up, [feedForward, width])
-        let down = try linear(names.down, [width, feedForward])
-        let norm2 = try c.norm("\(prefix).\(names.outputNorm)", width)
+        let layer = try EncoderLayer(c, prefix, size, dialect.layer)
         c.progress?(Double(n + 1) / Double(layerCount))
-        let layer = Layer(
-          qkv: try c.stacked(parts, inputs: width), qkvBias: try c.stackedBias(parts), out: out.0,
-          outBias: out.1,
-          norm1Gain: norm1.gain, norm1Bias: norm1.bias, up: up.0, upBias: up.1, down: down.0,
-          downBias: down.1,
-          norm2Gain: norm2.gain, norm2Bias: norm2.bias)
         loaded[prefix] = layer
         return layer
       }
@@ -123,7 +90,7 @@ public final class BERT: TextEncoder {
     head = try dialect.head.map { [tokens] names in
       try ScoringHead(
         c, names, width: width, classes: names.task == .maskedToken ? vocabulary : max(labels.count, 1),
-        activation: activation, epsilon: epsilon, tied: names.task == .maskedToken ? tokens : nil)
+        activation: size.activation, epsilon: size.epsilon, tied: names.task == .maskedToken ? tokens : nil)
     }
   }
 
@@ -133,23 +100,18 @@ public final class BERT: TextEncoder {
     let summed = try backend.embedding(packed.ids, table: tokens)
     if let positions { try backend.addEmbedding(packed.positions, table: positions, to: summed) }
     if let segments { try backend.addEmbedding(packed.segments, table: segments, to: summed) }
-    var x = try backend.layerNorm(summed, gain: normGain, bias: normBias, epsilon: epsilon)
+    var x = try backend.layerNorm(summed, gain: normGain, bias: normBias, epsilon: size.epsilon)
     if let projection { x = try backend.linear(x, projection.weight, bias: projection.bias, phase: .prefill) }
     try observe?("embedding", x)
     for (n, layer) in layers.enumerated() {
-      let qkv = try backend.linear(x, layer.qkv, bias: layer.qkvBias, phase: .prefill)
-      func part(_ index: Int) -> Tensor { qkv.slice(1, index * width..<(index + 1) * width) }
-      if let rope {
-        for turned in [part(0).split(heads), part(1).split(heads)] {
-          try backend.rope(turned, positions: packed.positions, table: rope, into: turned)
+      x = try layer(x, on: backend) { q, k, v in
+        if let rope {
+          for turned in [q.split(size.heads), k.split(size.heads)] {
+            try backend.rope(turned, positions: packed.positions, table: rope, into: turned)
+          }
         }
+        return try backend.attention(q, k, v, heads: size.heads, packed)
       }
-      let attended = try backend.attention(part(0), part(1), part(2), heads: heads, packed)
-      let out = try backend.linear(attended, layer.out, bias: layer.outBias, phase: .prefill)
-      x = try backend.layerNorm(out, plus: x, gain: layer.norm1Gain, bias: layer.norm1Bias, epsilon: epsilon)
-      let up = try backend.linear(x, layer.up, bias: layer.upBias, activation: activation, phase: .prefill)
-      let down = try backend.linear(up, layer.down, bias: layer.downBias, phase: .prefill)
-      x = try backend.layerNorm(down, plus: x, gain: layer.norm2Gain, bias: layer.norm2Bias, epsilon: epsilon)
       try observe?("layer \(n)", x)
     }
     return x
@@ -161,7 +123,7 @@ public final class BERT: TextEncoder {
   }
 
   /// RoBERTa's positions: tokens are counted from the one after the padding token's, which keeps its own.
-  private static func positions(after padding: Int32) -> ([Int32]) -> [Int32] {
+  static func positions(after padding: Int32) -> ([Int32]) -> [Int32] {
     { ids in
       var count: Int32 = 0
       return ids.map { id in

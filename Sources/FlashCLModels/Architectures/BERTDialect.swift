@@ -2,21 +2,9 @@ import FlashCL
 
 /// Where a member of BERT's family departs from BERT: the names of its tensors, its embeddings, and its head.
 struct BERTDialect {
-  /// Names inside of a layer.
-  struct LayerNames {
-    var query = "attention.self.query"
-    var key = "attention.self.key"
-    var value = "attention.self.value"
-    var out = "attention.output.dense"
-    var attentionNorm = "attention.output.LayerNorm"
-    var up = "intermediate.dense"
-    var down = "output.dense"
-    var outputNorm = "output.LayerNorm"
-  }
-
   /// What stands before every name of the stack; empty in files of the bare model.
   let prefix: String
-  var layer = LayerNames()
+  var layer = EncoderLayer.Names()
   /// The layer that widens embeddings that are narrower than the stack.
   var projection: String?
   var head: ScoringHead.Names?
@@ -55,7 +43,7 @@ struct BERTDialect {
       }
     case "distilbert":
       isDistilled = true
-      layer = LayerNames(
+      layer = EncoderLayer.Names(
         query: "attention.q_lin", key: "attention.k_lin", value: "attention.v_lin", out: "attention.out_lin",
         attentionNorm: "sa_layer_norm", up: "ffn.lin1", down: "ffn.lin2", outputNorm: "output_layer_norm")
       head = task.map {
@@ -69,7 +57,7 @@ struct BERTDialect {
     case "albert":
       sharing = (try c.size("num_hidden_groups", default: 1), try c.size("inner_group_num", default: 1))
       projection = "\(prefix)encoder.embedding_hidden_mapping_in"
-      layer = LayerNames(
+      layer = EncoderLayer.Names(
         query: "attention.query", key: "attention.key", value: "attention.value", out: "attention.dense",
         attentionNorm: "attention.LayerNorm", up: "ffn", down: "ffn_output",
         outputNorm: "full_layer_layer_norm")

@@ -41,15 +41,43 @@ FAMILIES = {
                               embedding_size=20, num_hidden_groups=2, inner_group_num=2)),
     "electra": ("Electra", dict(**BERT, embedding_size=20, type_vocab_size=2)),
     "roformer": ("RoFormer", dict(**BERT, embedding_size=20, type_vocab_size=2)),
+    # Buckets smaller than the sequences, so that far distances share one.
+    "deberta": ("DebertaV2", dict(**BERT, embedding_size=20, type_vocab_size=2, relative_attention=True, position_buckets=6,
+                                  max_relative_positions=24, pos_att_type=["c2p", "p2c"], share_att_key=True,
+                                  norm_rel_ebd="layer_norm", position_biased_input=False, conv_kernel_size=3,
+                                  conv_act="gelu", pooler_hidden_size=36)),
+    # Projections of their own for distances, without buckets, with the other head of masked tokens.
+    "deberta-own": ("DebertaV2", dict(**BERT, type_vocab_size=0, relative_attention=True, max_relative_positions=9,
+                                      pos_att_type=["p2c", "c2p"], legacy=False, tie_word_embeddings=False,
+                                      pooler_hidden_size=36)),
+    "xlnet": ("XLNet", dict(vocab_size=61, d_model=36, n_layer=2, n_head=3, d_inner=50, ff_activation="gelu", mem_len=8)),
+    # Only the past is seen, and far distances are one.
+    "xlnet-causal": ("XLNet", dict(vocab_size=61, d_model=36, n_layer=2, n_head=3, d_inner=50, ff_activation="relu",
+                                   attn_type="uni", clamp_len=5)),
+    # One random block in blocks of 2: sequences of 15 and more tokens are attended to in blocks.
+    "bigbird": ("BigBird", dict(**BERT, type_vocab_size=2, block_size=2, num_random_blocks=1, rescale_embeddings=True)),
+    "longformer": ("Longformer", dict(BERT | dict(max_position_embeddings=40), type_vocab_size=1, pad_token_id=1,
+                                      sep_token_id=2, attention_window=[4, 8])),
 }
+# Families whose classes have other names.
+CLASSES = {("XLNet", "ForMaskedLM"): "LMHeadModel", ("XLNet", "ForQuestionAnswering"): "ForQuestionAnsweringSimple"}
+# Families of which few heads are told apart by anything but names.
+ONLY = {"deberta-own": ["ForMaskedLM"], "xlnet-causal": ["ForMaskedLM"]}
 LENGTHS = (13, 1, 20, 7)
 
 
-def draw(vocabulary, kinds, seed):
+def draw(vocabulary, kinds, seed, separator=None):
     random = np.random.default_rng(seed)
     ids = [random.integers(0, vocabulary, n).tolist() for n in LENGTHS]
     ids[0][3], ids[0][5], ids[2][-1] = 0, vocabulary - 1, vocabulary - 1
     segments = [sorted(random.integers(0, kinds, n).tolist()) for n in LENGTHS]
+    if separator is not None:  # a question, two separators, a text, a separator, as Longformer's answers need it
+        ids = [[3 if i == separator else i for i in row] for row in ids]
+        for row in ids:
+            if len(row) < 4:
+                continue  # nothing but text: no token is global
+            for place in (len(row) // 3, len(row) // 3 + 1, len(row) - 1):
+                row[place] = separator
     return ids, segments
 
 
@@ -58,9 +86,16 @@ def run(model, ids, segments):
     inputs = dict(input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long))
     if segments is not None:
         inputs["token_type_ids"] = torch.tensor([segments])
+    name = type(model).__name__
+    if name.startswith("BigBird"):
+        model.base_model.set_attention_type("block_sparse")  # a short sequence has switched it off for good
+    if name == "BigBirdForQuestionAnswering":
+        inputs["question_lengths"] = torch.zeros(1, 1, dtype=torch.long)  # no score is taken out of the competition
+    if name == "LongformerForQuestionAnswering" and len(ids) < 4:
+        inputs["global_attention_mask"] = torch.zeros(1, len(ids), dtype=torch.long)
     with torch.no_grad():
-        hidden = model.base_model(**inputs).last_hidden_state[0]
-        out = model(**inputs)
+        out = model(**inputs, output_hidden_states=True)
+    hidden = out.hidden_states[-1][0, :len(ids)]
     if hasattr(out, "start_logits"):
         return hidden, torch.stack([out.start_logits[0], out.end_logits[0]], dim=-1)
     return hidden, out.logits[0] if out.logits.dim() == 3 else out.logits
@@ -68,10 +103,14 @@ def run(model, ids, segments):
 
 def make(family, suffix, seed):
     name, config = FAMILIES[family]
+    kind = getattr(transformers, name + CLASSES.get((name, suffix), suffix))
     config = getattr(transformers, name + "Config")(**config | dict(num_labels=2 if HEADS[suffix] == "span" else 3))
     config._attn_implementation = "eager"
     torch.manual_seed(seed)
-    model = perturb(getattr(transformers, name + suffix)(config), seed)
+    model = perturb(kind(config), seed)
+    for parameter in model.parameters():
+        if parameter.dim() == 3 and name == "XLNet":  # [width, heads, size]: the inputs come first
+            parameter.data *= (parameter.shape[1] / max(parameter.shape[0], 4)) ** 0.5
     folder = HERE / f"{family}-{HEADS[suffix]}"
     shutil.rmtree(folder, ignore_errors=True)
     round_parameters(model, torch.float16)
@@ -80,8 +119,9 @@ def make(family, suffix, seed):
             p.data = p.data.half()
     model.save_pretrained(folder, safe_serialization=True)
     model = type(model).from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
-    kinds = getattr(config, "type_vocab_size", 0)
-    ids, segments = draw(config.vocab_size, max(kinds, 1), seed)
+    kinds = getattr(config, "type_vocab_size", 3 if name == "XLNet" else 0)
+    separated = name == "Longformer" and suffix == "ForQuestionAnswering"
+    ids, segments = draw(config.vocab_size, max(kinds, 1), seed, config.sep_token_id if separated else None)
     answers = [run(model, i, s if kinds > 1 else None) for i, s in zip(ids, segments)]
     hidden, scores = (torch.cat(list(part)) for part in zip(*answers))
     assert 0.3 < hidden.std() < 3 and scores.std() > 0.1, (folder, hidden.std(), scores.std())
@@ -98,4 +138,5 @@ if __name__ == "__main__":
     wanted = sys.argv[1:] or list(FAMILIES)
     for family in wanted:
         for n, suffix in enumerate(HEADS):
-            make(family, suffix, seed=100 * list(FAMILIES).index(family) + n)
+            if suffix in ONLY.get(family, HEADS):
+                make(family, suffix, seed=100 * list(FAMILIES).index(family) + n)
