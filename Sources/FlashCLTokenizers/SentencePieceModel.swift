@@ -157,7 +157,7 @@ extension SentencePieceModel {
       case .unigram:
         .unigram(
           try Unigram(
-            parts, unknown: Int32(unknown), byteFallback: byteFallback, isSinglePrecision: true))
+            parts, unknown: Int32(unknown), byteFallback: byteFallback, followsSentencePiece: true))
       case .bpe: .bpe(try CharacterBPE(parts, unknown: Int32(unknown), byteFallback: byteFallback))
       }
     let all = try vocabulary ?? Vocabulary(pieces.map(\.text))

@@ -22,7 +22,7 @@ public enum TextPattern: Sendable, Equatable {
     var rest = Array(regex.unicodeScalars)[...]
     var kinds: [Kind] = []
     var least: Int?
-    while let scalar = rest.popFirst(), least == nil {
+    while least == nil, let scalar = rest.popFirst() {
       switch scalar {
       case "\\":
         switch rest.popFirst() {

@@ -31,16 +31,17 @@ public struct Unigram: Sendable {
   private let unknownScore: Double
   private let largestScore: Double
   private let bytes: BytePieces?
-  private let isSinglePrecision: Bool
+  private let followsSentencePiece: Bool
 
   /// Makes a model of pieces, whose ids are their places in the list.
   ///
   /// - Parameters:
   ///   - unknown: the id of the unknown token, if there is one.
   ///   - byteFallback: unknown characters are spelled by the pieces `<0x00>` … `<0xFF>`.
-  ///   - isSinglePrecision: sums are rounded as SentencePiece's are, not as those of `tokenizers`.
+  ///   - followsSentencePiece: sums are rounded as SentencePiece's are, and the bytes of a character have its
+  ///     place; in `tokenizers` they have that of all unknown characters around them.
   public init(
-    _ pieces: [Piece], unknown: Int32?, byteFallback: Bool = false, isSinglePrecision: Bool = false
+    _ pieces: [Piece], unknown: Int32?, byteFallback: Bool = false, followsSentencePiece: Bool = false
   ) throws {
     if let unknown, !pieces.indices.contains(Int(unknown)) {
       throw TokenizerError.badVocabulary(
@@ -51,10 +52,10 @@ public struct Unigram: Sendable {
     }
     self.pieces = pieces
     self.unknown = unknown
-    self.isSinglePrecision = isSinglePrecision
+    self.followsSentencePiece = followsSentencePiece
     let scores = pieces.filter { $0.kind == .normal }.map(\.score)
     let least = (scores.min() ?? 0) - 10
-    unknownScore = isSinglePrecision ? Double(Float(least)) : least
+    unknownScore = followsSentencePiece ? Double(Float(least)) : least
     largestScore = scores.max() ?? 0
     var trie = ScalarTrie()
     for (id, piece) in pieces.enumerated() where piece.kind != .hidden {
@@ -131,14 +132,20 @@ public struct Unigram: Sendable {
   }
 
   // A sum of two floats is exact enough in double precision to be rounded twice.
-  private func rounded(_ score: Double) -> Double { isSinglePrecision ? Double(Float(score)) : score }
+  private func rounded(_ score: Double) -> Double { followsSentencePiece ? Double(Float(score)) : score }
 
   /// The tokens of unknown characters, at a range counted from the word's start.
   private func spell(_ word: ArraySlice<Unicode.Scalar>, _ range: Range<Int>) throws -> [WordToken] {
     let text = word[word.startIndex + range.lowerBound..<word.startIndex + range.upperBound]
     // The unknown token's own spelling may stand in the text.
     let isSpelledOut = unknown.map { text.elementsEqual(pieces[Int($0)].text.unicodeScalars) } ?? false
-    if !isSpelledOut, let tokens = bytes?.tokens(of: text, at: range) { return tokens }
+    if let bytes, !isSpelledOut || followsSentencePiece {
+      let parts = followsSentencePiece ? range.map { $0..<$0 + 1 } : [range]
+      let spelled = parts.compactMap { part in
+        bytes.tokens(of: word.dropFirst(part.lowerBound).prefix(part.count), at: part)
+      }
+      if spelled.count == parts.count { return Array(spelled.joined()) }
+    }
     guard let unknown else { throw TokenizerError.noUnknownToken(String(text.prefix(20))) }
     return [WordToken(id: unknown, range: range)]
   }

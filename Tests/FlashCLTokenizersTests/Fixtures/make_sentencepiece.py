@@ -1,5 +1,5 @@
 """Makes the fixtures of SentencePiece's family, of offsets and of pairs, with `tokenizers` 0.22.2 and
-`sentencepiece` 0.2.3 as the judges.
+`sentencepiece` 0.2.3 as the judges, and `transformers` 4.57.6 for families.json.
 
     python make_sentencepiece.py
 
@@ -11,7 +11,9 @@ Files; all lists over strings are in the order of span_texts.json:
                        "ids": the ids of each text as one string, separated by spaces (special tokens added)
                        "places": their offsets: "length", or "gap+length" where a token does not begin at the
                        last one's end
-                       "decoded": the decoded text without special tokens, null if it is the text itself
+                       "decoded": the decoded text without special tokens (unknown ones are ⁇ in a .model's), null if it is the text itself
+  families.json        folders that have a SentencePiece model and no tokenizer.json: for each its files, and
+                       "texts": [first, second or null, ids, segments], "vocabulary": the number of ids
                        "pairs": [first, second, ids, segments, sources, offsets] of some pairs
 """
 
@@ -22,6 +24,7 @@ import tempfile
 import unicodedata
 
 import sentencepiece
+import transformers
 from tokenizers import (
     AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers)
 
@@ -64,7 +67,9 @@ def train(kind, **options):
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(CORPUS), model_writer=model, model_type=kind, minloglevel=2,
         num_threads=1, hard_vocab_limit=False, **options)
-    return model.getvalue()
+    message = proto(model.getvalue())
+    message.normalizer_spec.ClearField("normalization_rule_tsv")  # the name of a temporary file
+    return message.SerializeToString(deterministic=True)
 
 
 MODELS = {
@@ -248,22 +253,71 @@ def judged_by_sentencepiece(model):
     for text in PICKED:
         pieces = processor.encode(text, return_type="proto").pieces
         ids.append(words(p.id for p in pieces))
-        offsets, run = [], 0
+        offsets, run, needed = [], 0, 0
         at = [len(text.encode()[:byte].decode(errors="ignore")) for byte in range(len(text.encode()) + 1)]
         for p in pieces:
-            # A character spelled by bytes is the place of all of them here, there of the last alone.
-            if processor.is_byte(p.id):
-                run += 1
-                if p.begin < p.end:
-                    offsets += [(at[p.begin], at[p.end])] * run
-                    run = 0
-            else:
+            if not processor.is_byte(p.id):
                 offsets.append((at[p.begin], at[p.end]))
+                continue
+            # A character spelled by bytes is the place of all of them here, there of the last alone.
+            if run == 0:
+                lead = int(p.piece[3:5], 16)
+                needed = 1 if lead < 0x80 else 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4
+            run += 1
+            if run == needed:
+                offsets += [(at[p.begin], at[p.end])] * run
+                run = 0
         places.append(pack(offsets))
-        # Unknown tokens are left out, as special ones are.
-        text_again = processor.decode([p.id for p in pieces if p.id != processor.unk_id()])
+        text_again = processor.decode([p.id for p in pieces])
         decoded.append(None if text_again == text else text_again)
     return {"ids": ids, "places": places, "decoded": decoded, "pairs": []}
+
+
+FAMILY_TEXTS = [
+    ("Attention is a way to look back.", None), ("  It's  simple, Ünïted Ⅷ 漢字 ", None), ("model reads", "the sum"),
+    ("the words", ""), ("100 or 1000 words,", "été"), ("", None)]
+
+
+def families(built):
+    """Each family's own tokenizer over the small models."""
+    def of(tokenizer, type, files, config={}, **more):
+        texts = []
+        for first, second in FAMILY_TEXTS:
+            encoded = tokenizer(first, second, return_token_type_ids=True)
+            segments = encoded["token_type_ids"]
+            if type in ("marian", "mbart"):  # they have none, and the lists are not of one length
+                segments = [0] * len(encoded["input_ids"])
+            texts.append([first, second, words(encoded["input_ids"]), words(segments)])
+        return {"type": type, "files": files, "config": config, "texts": texts, **more}
+
+    folder = pathlib.Path(tempfile.mkdtemp())
+    def file(name):
+        (folder / f"{name}.model").write_bytes(built[name])
+        return str(folder / f"{name}.model")
+
+    pieces = [piece.piece for piece in proto(built["t5"]).pieces]
+    vocabulary = {piece: id for id, piece in enumerate(["</s>", "<unk>", *reversed(pieces[4:]), "<pad>", ">>fra<<"])}
+    target = {piece: id for id, piece in enumerate(["</s>", "<unk>", *pieces[4:100], "<pad>"])}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    (folder / "target_vocab.json").write_text(json.dumps(target))
+    marian = transformers.MarianTokenizer(
+        source_spm=file("t5"), target_spm=file("t5"), vocab=str(folder / "vocab.json"),
+        target_vocab_file=str(folder / "target_vocab.json"), separate_vocabs=True)
+    begin = dict(bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    return {
+        "t5": of(transformers.T5Tokenizer(file("t5"), extra_ids=10, legacy=False), "t5", {"spiece.model": "t5"},
+                 {"extra_ids": 10}),
+        "llama": of(transformers.LlamaTokenizer(file("llama2"), legacy=False, **begin), "llama",
+                    {"tokenizer.model": "llama2"}),
+        "albert": of(transformers.AlbertTokenizer(file("albert")), "albert", {"spiece.model": "albert"}),
+        "xlm_roberta": of(transformers.XLMRobertaTokenizer(file("bpe")), "xlm-roberta",
+                          {"sentencepiece.bpe.model": "bpe"}),
+        "mbart": of(transformers.MBartTokenizer(file("bpe"), src_lang="de_DE"), "mbart",
+                    {"sentencepiece.bpe.model": "bpe"}, {"src_lang": "de_DE"}),
+        "deberta": of(transformers.DebertaV2Tokenizer(file("albert")), "deberta-v2", {"spm.model": "albert"}),
+        "marian": of(marian, "marian", {"source.spm": "t5", "target.spm": "t5"}, vocab=list(vocabulary),
+                     target_vocab=list(target), target_ids=words(marian(text_target="look back")["input_ids"])),
+    }
 
 
 def write(name, value):
@@ -287,6 +341,7 @@ def main():
         "llama3": byte_level(False, LLAMA3_WORDS, SEQUENCE),
     }
     write("span_texts.json", PICKED)
+    write("families.json", families(built))
     for name, tokenizer in tokenizers.items():
         file = json.loads(tokenizer.to_str())
         write(f"{name}.tokenizer.json", file)
