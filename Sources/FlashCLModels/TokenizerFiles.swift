@@ -139,6 +139,7 @@ public enum TokenizerFiles {
       if let json = try folder.json("tokenizer.json") { return try TokenizerJSON.load(json) }
       if let marian = try SentencePieceFiles.marian(folder, isTarget: false) { return marian }
       if let tokenizer = try SentencePieceFiles.load(folder) { return tokenizer }
+      if let tokenizer = try ByteLevelFiles.load(folder) { return tokenizer }
       if let file = try folder.file("vocab.txt") {
         return try wordPiece(file, folder.json("tokenizer_config.json"))
       }
@@ -147,7 +148,8 @@ public enum TokenizerFiles {
     }
     throw ModelError(
       "\(folder.path): there is no tokenizer.json, no SentencePiece model "
-        + "(\(SentencePieceFiles.names.joined(separator: ", ")), source.spm) and no vocab.txt")
+        + "(\(SentencePieceFiles.names.joined(separator: ", ")), source.spm), no vocab.json with merges.txt "
+        + "and no vocab.txt")
   }
 
   /// BERT's old form: one piece a line, the rest in tokenizer_config.json.

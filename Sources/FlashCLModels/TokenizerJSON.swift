@@ -96,8 +96,10 @@ enum TokenizerJSON {
     }
   }
 
-  private static func addedToken(_ token: JSON) throws -> AddedToken {
-    guard let content = token["content"]?.string, let id = token["id"]?.int.flatMap({ Int32(exactly: $0) })
+  /// An added token, whose id is one of its members unless it is given.
+  static func addedToken(_ token: JSON, id given: Int32? = nil) throws -> AddedToken {
+    guard let content = token["content"]?.string,
+      let id = given ?? token["id"]?.int.flatMap({ Int32(exactly: $0) })
     else {
       throw TokenizerError.badVocabulary("an added token has no content or no id")
     }

@@ -27,9 +27,13 @@ import Testing
   struct JSONValue: Decodable {
     var text: String
 
-    init(from decoder: any Decoder) throws {
+    init(from decoder: any Swift.Decoder) throws {
       let value = try decoder.singleValueContainer()
-      text = (try? value.decode(Int.self)).map(String.init) ?? "\"\(try value.decode(String.self))\""
+      if let number = try? value.decode(Int.self) {
+        text = "\(number)"
+      } else {
+        text = "\"\(try value.decode(String.self))\""
+      }
     }
   }
 
