@@ -38,7 +38,9 @@ targets += [
   .testTarget(name: "FlashCLReferenceTests", dependencies: ["FlashCLReference"], exclude: ["Fixtures"]),
   .testTarget(name: "FlashCLCasesTests", dependencies: ["FlashCLCases"]),
   .testTarget(name: "FlashCLFilesTests", dependencies: ["FlashCL", "FlashCLFiles"], exclude: ["Fixtures"]),
-  .testTarget(name: "FlashCLTokenizersTests", dependencies: ["FlashCLTokenizers"], exclude: ["Fixtures"]),
+  .testTarget(
+    name: "FlashCLTokenizersTests", dependencies: ["FlashCLFiles", "FlashCLModels", "FlashCLTokenizers"],
+    exclude: ["Fixtures"]),
   modelTests,
 ]
 

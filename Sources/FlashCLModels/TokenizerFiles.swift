@@ -30,7 +30,8 @@ public struct SpecialTokens: Sendable {
   }
 }
 
-/// Reads the tokenizer that belongs to a model: GGUF's metadata, tokenizer.json, or vocab.txt.
+/// Reads the tokenizer that belongs to a model: GGUF's metadata, tokenizer.json, a SentencePiece model, or
+/// vocab.txt.
 public enum TokenizerFiles {
   /// Throws `ModelError` where there is none, and names every part that is not supported.
   public static func load(_ source: ModelSource) throws -> any Tokenizer {
@@ -40,12 +41,31 @@ public enum TokenizerFiles {
     }
   }
 
+  /// The tokenizer of what a translator writes: that of its source but for Marian, which may have two.
+  public static func loadTarget(_ source: ModelSource) throws -> any Tokenizer {
+    guard case .folder(let folder) = source else { return try load(source) }
+    do {
+      return try SentencePieceFiles.marian(folder, isTarget: true) ?? load(source)
+    } catch let error as TokenizerError {
+      throw ModelError("\(folder.path): \(error)")
+    }
+  }
+
   // MARK: GGUF
 
   private static func load(_ file: GGUF) throws -> any Tokenizer {
     func fail(_ problem: String) -> ModelError { ModelError("\(file.path): \(problem)") }
     guard let model = file["tokenizer.ggml.model"]?.string else { throw fail("the file has no tokenizer") }
-    guard model == "gpt2" else { throw fail("the tokenizer '\(model)' is not supported yet; known: gpt2") }
+    if model == "llama" || model == "t5" {
+      do {
+        return try sentencePiece(file, isBPE: model == "llama")
+      } catch let error as TokenizerError {
+        throw fail(error.description)
+      }
+    }
+    guard model == "gpt2" else {
+      throw fail("the tokenizer '\(model)' is not supported yet; known: gpt2, llama, t5")
+    }
     guard let tokens = file["tokenizer.ggml.tokens"]?.array?.strings,
       let merges = file["tokenizer.ggml.merges"]?.array?.strings
     else { throw fail("tokenizer.ggml.tokens or tokenizer.ggml.merges is missing, or no list of strings") }
@@ -75,18 +95,61 @@ public enum TokenizerFiles {
     }
   }
 
+  /// GGUF's `llama` is SentencePiece's BPE, `t5` its Unigram.
+  private static func sentencePiece(_ file: GGUF, isBPE: Bool) throws -> any Tokenizer {
+    func value(_ name: String) -> GGUF.Value? { file["tokenizer.ggml.\(name)"] }
+    guard let tokens = value("tokens")?.array?.strings, let scores = value("scores")?.array?.doubles,
+      let types = value("token_type")?.array?.ints, tokens.count == scores.count, tokens.count == types.count
+    else {
+      throw TokenizerError.badVocabulary(
+        "tokenizer.ggml.tokens, scores and token_type must be lists of one length")
+    }
+    let pieces = try tokens.indices.map { id in
+      guard let kind = SentencePieceModel.Kind(rawValue: types[id]) else {
+        throw TokenizerError.badVocabulary("the token \(id) has the type \(types[id])")
+      }
+      return SentencePieceModel.Piece(tokens[id].string, score: Float(scores[id]), kind: kind)
+    }
+    let map = try value("precompiled_charsmap")?.array?.ints.map { bytes in
+      try Charsmap(bytes.map { UInt8(truncatingIfNeeded: $0) })
+    }
+    let model = SentencePieceModel(
+      algorithm: isBPE ? .bpe : .unigram, pieces: pieces,
+      byteFallback: pieces.contains { $0.kind == .byte },
+      normalizer: SentencePieceNormalizer(
+        charsmap: map, addsDummyPrefix: value("add_space_prefix")?.bool ?? true,
+        removesExtraWhitespaces: value("remove_extra_whitespaces")?.bool ?? false))
+    func edge(_ name: String, default fallback: Bool) -> [Int32] {
+      guard value("add_\(name)_token")?.bool ?? fallback else { return [] }
+      return value("\(name)_token_id")?.int.flatMap { Int32(exactly: $0) }.map { [$0] } ?? []
+    }
+    // llama.cpp finds user-defined tokens before anything else happens to the text.
+    let added = pieces.enumerated().filter { $0.element.kind == .userDefined }.map {
+      AddedToken($0.element.text, id: Int32($0.offset), isSpecial: false)
+    }
+    return try model.tokenizer(
+      added: added,
+      template: Template(prefix: edge("bos", default: isBPE), suffix: edge("eos", default: !isBPE)))
+  }
+
   // MARK: Folders
 
   private static func load(folder: ModelFolder) throws -> any Tokenizer {
     do {
       if let json = try folder.json("tokenizer.json") { return try TokenizerJSON.load(json) }
+      if let marian = try SentencePieceFiles.marian(folder, isTarget: false) { return marian }
+      if let tokenizer = try SentencePieceFiles.load(folder) { return tokenizer }
+      if let tokenizer = try ByteLevelFiles.load(folder) { return tokenizer }
       if let file = try folder.file("vocab.txt") {
         return try wordPiece(file, folder.json("tokenizer_config.json"))
       }
     } catch let error as TokenizerError {
       throw ModelError("\(folder.path): \(error)")
     }
-    throw ModelError("\(folder.path): there is no tokenizer.json and no vocab.txt")
+    throw ModelError(
+      "\(folder.path): there is no tokenizer.json, no SentencePiece model "
+        + "(\(SentencePieceFiles.names.joined(separator: ", ")), source.spm), no vocab.json with merges.txt "
+        + "and no vocab.txt")
   }
 
   /// BERT's old form: one piece a line, the rest in tokenizer_config.json.

@@ -13,9 +13,20 @@ enum TokenizerJSON {
     let template = try template(json["post_processor"]) ?? Template()
     switch kind {
     case "BPE":
-      guard hasByteLevel(json["pre_tokenizer"]), model?["byte_fallback"]?.bool != true else {
-        throw TokenizerError.unsupported(
-          part: "model", value: "BPE that is not byte-level", known: ["byte-level BPE"])
+      for name in ["continuing_subword_prefix", "end_of_word_suffix"] {
+        guard let affix = model?[name]?.string, !affix.isEmpty else { continue }
+        throw TokenizerError.unsupported(part: name, value: affix, known: ["none"])
+      }
+      guard hasByteLevel(json["pre_tokenizer"]) else {
+        let vocabulary = try vocabulary(model)
+        let bpe = try CharacterBPE(
+          vocabulary: vocabulary, merges: merges(model), unknown: unknown(model, in: vocabulary),
+          fusesUnknown: model?["fuse_unk"]?.bool ?? false,
+          byteFallback: model?["byte_fallback"]?.bool ?? false,
+          ignoreMerges: model?["ignore_merges"]?.bool ?? false)
+        return try SubwordTokenizer(
+          vocabulary: vocabulary, model: .bpe(bpe), added: added, normalizers: normalizers,
+          preTokenizer: preTokenizer, template: template, decoder: decoder(json["decoder"]))
       }
       return try ByteLevelBPE(
         vocabulary: vocabulary(model), merges: merges(model), added: added, normalizers: normalizers,
@@ -27,12 +38,38 @@ enum TokenizerJSON {
         continuation: model?["continuing_subword_prefix"]?.string ?? "##",
         maxCharactersPerWord: model?["max_input_chars_per_word"]?.int ?? 100, normalizers: normalizers,
         preTokenizer: preTokenizer, template: template, cleanup: json["decoder"]?["cleanup"]?.bool ?? true)
+    case "Unigram":
+      let pieces = try unigram(model)
+      let unigram = try Unigram(
+        pieces, unknown: model?["unk_id"]?.int.flatMap { Int32(exactly: $0) },
+        byteFallback: model?["byte_fallback"]?.bool ?? false)
+      return try SubwordTokenizer(
+        vocabulary: Vocabulary(pieces.map(\.text)), model: .unigram(unigram), added: added,
+        normalizers: normalizers, preTokenizer: preTokenizer, template: template,
+        decoder: decoder(json["decoder"]))
     default:
-      throw TokenizerError.unsupported(part: "model", value: kind, known: ["BPE", "WordPiece"])
+      throw TokenizerError.unsupported(part: "model", value: kind, known: ["BPE", "Unigram", "WordPiece"])
     }
   }
 
   // MARK: The model
+
+  private static func unknown(_ model: JSON?, in vocabulary: Vocabulary) throws -> Int32? {
+    guard let piece = model?["unk_token"]?.string else { return nil }
+    guard let id = vocabulary.id(of: piece) else {
+      throw TokenizerError.badVocabulary("the unknown token '\(piece)' is not a piece")
+    }
+    return id
+  }
+
+  private static func unigram(_ model: JSON?) throws -> [Unigram.Piece] {
+    try (model?["vocab"]?.array ?? []).enumerated().map { id, piece in
+      guard let text = piece[0]?.string, let score = piece[1]?.double else {
+        throw TokenizerError.badVocabulary("the piece \(id) is no pair of a text and a score")
+      }
+      return Unigram.Piece(text, score: score)
+    }
+  }
 
   /// A vocabulary that is an object of pieces with their ids.
   static func vocabulary(_ model: JSON?) throws -> Vocabulary {
@@ -59,8 +96,10 @@ enum TokenizerJSON {
     }
   }
 
-  private static func addedToken(_ token: JSON) throws -> AddedToken {
-    guard let content = token["content"]?.string, let id = token["id"]?.int.flatMap({ Int32(exactly: $0) })
+  /// An added token, whose id is one of its members unless it is given.
+  static func addedToken(_ token: JSON, id given: Int32? = nil) throws -> AddedToken {
+    guard let content = token["content"]?.string,
+      let id = given ?? token["id"]?.int.flatMap({ Int32(exactly: $0) })
     else {
       throw TokenizerError.badVocabulary("an added token has no content or no id")
     }
@@ -181,6 +220,37 @@ enum TokenizerJSON {
 
   // MARK: After the model
 
+  private static func decoder(_ json: JSON?) throws -> PieceDecoder {
+    guard let json, !json.isNull else { return try PieceDecoder([.spaces]) }
+    return try PieceDecoder(decoderSteps(json))
+  }
+
+  private static func decoderSteps(_ json: JSON) throws -> [PieceDecoder.Step] {
+    switch json["type"]?.string ?? "" {
+    case "Sequence": return try (json["decoders"]?.array ?? []).flatMap { try decoderSteps($0) }
+    case "ByteFallback": return [.byteFallback]
+    case "Fuse": return [.fuse]
+    case "Metaspace":
+      let (mark, scheme) = try metaspace(json)
+      return [.metaspace(mark: mark, scheme)]
+    case "Replace":
+      guard case .literal(let string) = try pattern(json) else {
+        throw TokenizerError.unsupported(part: "decoder", value: "Replace of a pattern", known: ["a string"])
+      }
+      return [.replace(string, by: json["content"]?.string ?? "")]
+    case "Strip":
+      let content = json["content"]?.string ?? ""
+      guard content.unicodeScalars.count == 1, let scalar = content.unicodeScalars.first,
+        let start = json["start"]?.int, let stop = json["stop"]?.int, start >= 0, stop >= 0
+      else { throw TokenizerError.badVocabulary("the decoder Strip needs one character, and two counts") }
+      return [.strip(scalar, start: start, stop: stop)]
+    case let other:
+      throw TokenizerError.unsupported(
+        part: "decoder", value: other,
+        known: ["Sequence", "ByteFallback", "Fuse", "Metaspace", "Replace", "Strip"])
+    }
+  }
+
   /// The post-processor's places for special tokens, or nil if it has none.
   private static func template(_ json: JSON?) throws -> Template? {
     guard let json, !json.isNull else { return nil }
@@ -225,7 +295,7 @@ enum TokenizerJSON {
       }
       return try ids.map { id in
         guard let id = id.int.flatMap({ Int32(exactly: $0) }) else {
-          throw TokenizerError.badVocabulary("the post-processor's token '\(spelling)' has an id that is none")
+          throw TokenizerError.badVocabulary("the post-processor's token '\(spelling)' has no id")
         }
         return .token(id, segment: segment(token))
       }

@@ -32,7 +32,7 @@ struct AddedTokens: Sendable {
   /// A stretch of text, or an added token that stood there.
   enum Segment {
     case text(AlignedText)
-    case token(Int32, offsets: Range<Int>)
+    case token(Int32, AlignedText)
   }
 
   private var tokens: [Int32: AddedToken] = [:]
@@ -92,7 +92,7 @@ struct AddedTokens: Sendable {
         while end < text.endIndex && text[end].isSpace { end += 1 }
       }
       if done < start { segments.append(.text(aligned[done..<start])) }
-      segments.append(.token(token.id, offsets: aligned.offsets(of: start..<end)))
+      segments.append(.token(token.id, aligned[start..<end]))
       done = end
     }
     if done < text.endIndex { segments.append(.text(aligned[done..<text.endIndex])) }

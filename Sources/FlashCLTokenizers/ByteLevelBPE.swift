@@ -52,19 +52,7 @@ public struct ByteLevelBPE: Tokenizer {
     preTokenizer: PreTokenizer, ignoreMerges: Bool = false, template: Template = Template(),
     trimming: OffsetTrimming? = nil
   ) throws {
-    var table = MergeTable(minimumCapacity: merges.count)
-    for (rank, merge) in merges.enumerated() {
-      func id(_ piece: String) throws -> Int32 {
-        guard let id = vocabulary.id(of: piece) else {
-          throw TokenizerError.badVocabulary(
-            "merge \(rank), '\(merge.left) \(merge.right)', needs the piece '\(piece)', which is not there")
-        }
-        return id
-      }
-      table.insert(
-        try id(merge.left), try id(merge.right), rank: rank, into: try id(merge.left + merge.right))
-    }
-    self.merges = table
+    self.merges = try MergeTable(merges, of: vocabulary)
     byteIDs = ByteAlphabet.scalars.map { vocabulary.id(of: String($0)) }
     missingBytes = (UInt8.min...UInt8.max).filter { [byteIDs] in byteIDs[Int($0)] == nil }
     self.ignoreMerges = ignoreMerges

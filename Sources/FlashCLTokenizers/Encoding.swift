@@ -41,8 +41,6 @@ public struct Encoding: Sendable, Equatable {
     offsets += other.offsets
     sources += [Int?](repeating: source, count: other.count)
   }
-
-  mutating func setOffsets(_ range: Range<Int>, at index: Int) { offsets[index] = range }
 }
 
 /// What stands around one text, and around two, when a model reads them: `[CLS] A [SEP] B [SEP]`.

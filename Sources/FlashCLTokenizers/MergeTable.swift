@@ -6,6 +6,23 @@ struct MergeTable: Sendable {
     merges = Dictionary(minimumCapacity: minimumCapacity)
   }
 
+  /// The merges of a vocabulary, from the first to the last rank.
+  ///
+  /// Throws `TokenizerError.badVocabulary` for a merge whose parts or result are no pieces.
+  init(_ list: [ByteLevelBPE.Merge], of vocabulary: Vocabulary) throws {
+    self.init(minimumCapacity: list.count)
+    for (rank, merge) in list.enumerated() {
+      func id(_ piece: String) throws -> Int32 {
+        guard let id = vocabulary.id(of: piece) else {
+          throw TokenizerError.badVocabulary(
+            "merge \(rank), '\(merge.left) \(merge.right)', needs the piece '\(piece)', which is not there")
+        }
+        return id
+      }
+      insert(try id(merge.left), try id(merge.right), rank: rank, into: try id(merge.left + merge.right))
+    }
+  }
+
   /// Ranks follow the order of insertion; a pair that comes twice keeps its later rank, as a map read in
   /// order would.
   mutating func insert(_ left: Int32, _ right: Int32, rank: Int, into id: Int32) {

@@ -36,9 +36,16 @@ struct Pipeline: Sendable {
     // bound.
     var known: [ArraySlice<Unicode.Scalar>: [WordToken]] = [:]
     var result = Encoding()
+
+    func place(_ id: Int32, at offsets: Range<Int>, spelling: String?) {
+      let isFirst = result.count == 0 || offsets.lowerBound == 0
+      result.append(id, at: trimming?.trim(offsets, of: spelling ?? "", isFirst: isFirst) ?? offsets)
+    }
+
     for segment in added.segments(of: text, special: special, normalizers: normalizers) {
       switch segment {
-      case .token(let id, let offsets): result.append(id, at: offsets)
+      case .token(let id, let text):
+        place(id, at: text.offsets(of: text.indices), spelling: String(text.scalars))
       case .text(let part):
         for word in preTokenizer.words(of: part) {
           let tokens: [WordToken]
@@ -51,12 +58,11 @@ struct Pipeline: Sendable {
           let start = word.indices.lowerBound
           for token in tokens {
             let range = start + token.range.lowerBound..<start + token.range.upperBound
-            result.append(token.id, at: word.offsets(of: range))
+            place(token.id, at: word.offsets(of: range), spelling: pieces[token.id])
           }
         }
       }
     }
-    trimming?.apply(to: &result, pieces)
     return result
   }
 }
@@ -68,21 +74,17 @@ public struct OffsetTrimming: Sendable, Equatable {
 
   public init(addsPrefixSpace: Bool) { self.addsPrefixSpace = addsPrefixSpace }
 
-  func apply(to encoding: inout Encoding, _ vocabulary: Vocabulary) {
-    // A space in the byte alphabet's spelling.
+  /// The place `offsets` of a token without the spaces of its spelling.
+  ///
+  /// One space before the first token may be the one that was put there, and stays.
+  func trim(_ offsets: Range<Int>, of spelling: String, isFirst: Bool) -> Range<Int> {
+    // A space, also in the byte alphabet's spelling.
     func isSpace(_ scalar: Unicode.Scalar) -> Bool { scalar == "\u{120}" || scalar.isSpace }
-    for index in encoding.ids.indices {
-      guard let piece = vocabulary[encoding.ids[index]] else { continue }
-      var leading = piece.unicodeScalars.prefix(while: isSpace).count
-      let trailing = piece.unicodeScalars.reversed().prefix(while: isSpace).count
-      guard leading > 0 || trailing > 0 else { continue }
-      var (start, end) = (encoding.offsets[index].lowerBound, encoding.offsets[index].upperBound)
-      if leading > 0 {
-        if addsPrefixSpace && (index == 0 || start == 0) { leading -= 1 }
-        start = min(start + leading, end)
-      }
-      if trailing > 0 && end >= trailing { end = max(end - trailing, start) }
-      encoding.setOffsets(start..<end, at: index)
-    }
+    let leading = spelling.unicodeScalars.prefix(while: isSpace).count
+    let trailing = spelling.unicodeScalars.reversed().prefix(while: isSpace).count
+    var (start, end) = (offsets.lowerBound, offsets.upperBound)
+    if leading > 1 || leading == 1 && !(isFirst && addsPrefixSpace) { start = min(start + leading, end) }
+    if trailing > 0 && end >= trailing { end = max(end - trailing, start) }
+    return start..<end
   }
 }

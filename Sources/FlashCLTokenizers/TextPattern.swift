@@ -10,8 +10,8 @@ public enum TextPattern: Sendable, Equatable {
   case literal(String)
   case run(Kind, atLeast: Int)
 
-  /// Reads a regular expression that is a character, or `\s`, `\n`, `\r`, `\t`, with `+` or `{n,}` or nothing
-  /// after it, or a string without operators.
+  /// Reads a regular expression that is a string without operators, or one character (or `\s`) with `+` or
+  /// `{n,}` after it.
   ///
   /// Throws `TokenizerError.unsupported` for every other one.
   public init(regex: String) throws {
@@ -22,7 +22,7 @@ public enum TextPattern: Sendable, Equatable {
     var rest = Array(regex.unicodeScalars)[...]
     var kinds: [Kind] = []
     var least: Int?
-    while let scalar = rest.popFirst(), least == nil {
+    while least == nil, let scalar = rest.popFirst() {
       switch scalar {
       case "\\":
         switch rest.popFirst() {
@@ -35,23 +35,19 @@ public enum TextPattern: Sendable, Equatable {
         }
       case "+": least = 1
       case "{":
-        guard rest.suffix(2) == [",", "}"], let count = Int(String(rest.dropLast(2))), count > 0 else {
-          throw unsupported()
-        }
+        guard rest.suffix(2) == [",", "}"], let count = Int(String(rest.dropLast(2))), count > 0
+        else { throw unsupported() }
         least = count
         rest = []
       case "*", "?", ".", "[", "]", "(", ")", "|", "^", "$", "}": throw unsupported()
       default: kinds.append(.scalar(scalar))
       }
     }
-    guard rest.isEmpty, let first = kinds.first else { throw unsupported() }
-    if kinds.count == 1 {
-      self = .run(first, atLeast: least ?? 1)
-      if least == nil { self = first == .space ? .run(.space, atLeast: 1) : .literal(String(regex.suffix(1))) }
-      if least == nil, case .scalar(let scalar) = first { self = .literal(String(scalar)) }
+    guard rest.isEmpty, let first = kinds.first, kinds.count == 1 || least == nil else { throw unsupported() }
+    if let least {
+      self = .run(first, atLeast: least)
       return
     }
-    guard least == nil else { throw unsupported() }
     self = .literal(
       String(
         try kinds.map { kind in

@@ -41,7 +41,8 @@ public struct Vocabulary: Sendable {
     pieces.indices.contains(Int(id)) ? pieces[Int(id)] : nil
   }
 
-  func id(of piece: String) -> Int32? { ids[ExactString(piece)] }
+  /// The id with exactly this spelling, byte for byte, or nil.
+  public func id(of piece: String) -> Int32? { ids[ExactString(piece)] }
 
   func piece(of id: Int32) throws -> String {
     guard let piece = self[id] else { throw TokenizerError.unknownID(id, vocabularySize: size) }

@@ -76,7 +76,7 @@ import Testing
   @Test func brokenUTF8IsReadAsReplacementCharacters() throws {
     let tokenizer = try small()
     for (bytes, text) in try BrokenText.all() {
-      #expect(tokenizer.encode(bytes, special: false) == (try tokenizer.encode(text)))
+      #expect(try tokenizer.encode(bytes, special: false) == (try tokenizer.encode(text)))
     }
   }
 
@@ -126,7 +126,8 @@ import Testing
     }
     #expect(missing.contains("merge 0") && missing.contains("'ab'"))
     let noPrefix = message {
-      _ = try ByteLevelBPE(vocabulary: vocabulary, merges: [], preTokenizer: preTokenizer,
+      _ = try ByteLevelBPE(
+        vocabulary: vocabulary, merges: [], preTokenizer: preTokenizer,
         template: Template(prefix: [9]))
     }
     #expect(noPrefix.contains("id 9"))
@@ -189,7 +190,10 @@ import Testing
   }
 
   @Test func noStepsKeepTheTextWhole() {
-    #expect(PreTokenizer([]).words(of: AlignedText(Array("a b".unicodeScalars))).map { String($0.scalars) } == ["a b"])
+    #expect(
+      PreTokenizer([]).words(of: AlignedText(Array("a b".unicodeScalars))).map { String($0.scalars) } == [
+        "a b"
+      ])
     #expect(PreTokenizer([]).words(of: AlignedText([])).isEmpty)
   }
 

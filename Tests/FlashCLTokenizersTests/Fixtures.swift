@@ -12,6 +12,10 @@ enum Fixture {
     try JSONDecoder().decode(type, from: Data(contentsOf: folder.appending(path: name)))
   }
 
+  static func read(bytes name: String) throws -> [UInt8] {
+    Array(try Data(contentsOf: folder.appending(path: name)))
+  }
+
   static let folder = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Fixtures")
 
   /// Where fetched models lie; nothing in it is needed but for the tests that say so.

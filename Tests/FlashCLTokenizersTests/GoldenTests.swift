@@ -33,7 +33,8 @@ import Testing
     let added = try ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map { content in
       AddedToken(content, id: try #require(vocabulary.id(of: content)), isSpecial: true)
     }
-    let tokenizer = try WordPiece(vocabulary: vocabulary, added: added, template: Template(prefix: [101], suffix: [102]))
+    let tokenizer = try WordPiece(
+      vocabulary: vocabulary, added: added, template: Template(prefix: [101], suffix: [102]))
     try check(tokenizer, against: Fixture.read("real_minilm.json"))
   }
 
