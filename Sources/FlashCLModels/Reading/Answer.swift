@@ -18,9 +18,10 @@ extension EncoderModel {
     let scores = try scores([encoding])[0]
     let places = encoding.ids.indices.filter { encoding.sources[$0] == 1 }
     guard !places.isEmpty else { throw ModelError("the context has no tokens") }
-    // Only the context can hold an answer.
-    let starts = softmax(places.map { scores[2 * $0] })
-    let ends = softmax(places.map { scores[2 * $0 + 1] })
+    // Only the context can hold an answer; the token that stands for the whole says that there is none.
+    let none = encoder.summary == .first ? 0 : encoding.count - 1
+    let starts = softmax((places + [none]).map { scores[2 * $0] })
+    let ends = softmax((places + [none]).map { scores[2 * $0 + 1] })
     var found: [(score: Double, first: Int, last: Int)] = []
     for first in places.indices {
       for last in first..<min(first + longest, places.count) {
