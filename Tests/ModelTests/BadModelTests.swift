@@ -52,6 +52,30 @@ import Testing
     #expect(refusal("\"gelu_new\"", "\"quick_gelu\"", model: "gpt2").contains("quick_gelu"))
   }
 
+  @Test func settingsOfEncoders() {
+    func refused(_ model: String, _ old: String, _ new: String, _ reason: String) {
+      let text = refusal(old, new, model: model)
+      #expect(text.contains(reason), "\(text)")
+    }
+    refused("encoders/deberta-masked", "\"conv_kernel_size\": 3", "\"conv_kernel_size\": 4", "of 4 places")
+    refused(
+      "encoders/deberta-masked", "\"position_buckets\": 6", "\"position_buckets\": 9223372036854775807",
+      "position_buckets is no whole number up to")
+    refused(
+      "encoders/deberta-masked", "\"position_buckets\": 6", "\"position_buckets\": 7", "expected [14, 36]")
+    refused(
+      "encoders/bigbird-masked", "\"num_random_blocks\": 1", "\"num_random_blocks\": 300", "expected at most")
+    refused(
+      "encoders/longformer-masked", "\"max_position_embeddings\": 40", "\"max_position_embeddings\": 2",
+      "leave none for tokens")
+    refused("encoders/longformer-masked", "    8\n", "    7\n", "attention_window has no even number")
+    refused("encoders/xlnet-masked", "\"same_length\": false", "\"same_length\": true", "same_length")
+    refused("encoders/xlnet-masked", "\"attn_type\": \"bi\"", "\"attn_type\": \"both\"", "attn_type both")
+    refused("transformer-xl/adaptive", "\"pre_lnorm\": false", "\"pre_lnorm\": true", "pre_lnorm")
+    refused("transformer-xl/adaptive", "\"div_val\": 2", "\"div_val\": 20", "have no elements")
+    refused("transformer-xl/adaptive", "    40\n", "    20\n", "cutoffs does not rise")
+  }
+
   @Test func weightsThatAreNoNumbers() throws {
     // The last tensor's last element becomes NaN.
     let error = #expect(throws: ModelError.self) {

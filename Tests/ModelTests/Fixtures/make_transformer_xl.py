@@ -23,7 +23,7 @@ HERE = Path(__file__).parent / "transformer-xl"
 COMMON = dict(vocab_size=61, d_model=36, n_head=3, d_inner=50, n_layer=2)
 MODELS = {
     # Tails of narrower embeddings, some projections tied, equally many keys for each query, distances clamped.
-    "adaptive": dict(**COMMON, d_embed=32, d_head=10, cutoffs=[20, 40], div_val=2, mem_len=6, clamp_len=7, same_length=True,
+    "adaptive": dict(**COMMON, d_embed=32, d_head=10, cutoffs=[20, 40], div_val=2, mem_len=6, clamp_len=3, same_length=True,
                      untie_r=True, tie_projs=[False, True, True]),
     # One table with a projection, biases shared by all layers, a tail all the same.
     "plain": dict(**COMMON, d_embed=20, d_head=12, cutoffs=[30], div_val=1, mem_len=9, clamp_len=-1, same_length=False,
@@ -44,6 +44,7 @@ def make(name, config, seed):
     folder = HERE / name
     shutil.rmtree(folder, ignore_errors=True)
     model.save_pretrained(folder, safe_serialization=True)
+    (folder / "generation_config.json").unlink(missing_ok=True)
     model = TransfoXLLMHeadModel.from_pretrained(folder).eval()
     batch = np.random.default_rng(seed).integers(0, config.vocab_size, (3, 2, 7))
     hidden, scores, memory = [], [], None
