@@ -56,7 +56,8 @@ public struct Unigram: Sendable {
     let scores = pieces.filter { $0.kind == .normal }.map(\.score)
     let least = (scores.min() ?? 0) - 10
     unknownScore = followsSentencePiece ? Double(Float(least)) : least
-    largestScore = scores.max() ?? 0
+    // SentencePiece starts from the least positive float, so that log-probabilities leave it there.
+    largestScore = max(scores.max() ?? 0, Double(Float.leastNormalMagnitude))
     var trie = ScalarTrie()
     for (id, piece) in pieces.enumerated() where piece.kind != .hidden {
       trie.insert(piece.text.unicodeScalars, value: Int32(id))

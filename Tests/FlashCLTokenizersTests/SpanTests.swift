@@ -81,6 +81,13 @@ import Testing
       Self.model(name).tokenizer(), against: "spans_\(name).model.json", special: false, unknown: " ⁇ ")
   }
 
+  @Test func gguf() throws {
+    let file = try GGUF(Fixture.folder.appending(path: "llama2.gguf").path())
+    let tokenizer = try TokenizerFiles.load(.gguf(file))
+    try check(tokenizer, against: "spans_llama2.model.json", special: false)
+    #expect(try tokenizer.encode("", special: true) == [1])
+  }
+
   /// A token's place, read back from the text, is the token.
   @Test func placesReadBack() throws {
     let tokenizer = try Self.tokenizer("llama2")

@@ -1,5 +1,5 @@
 """Makes the fixtures of SentencePiece's family, of offsets and of pairs, with `tokenizers` 0.22.2 and
-`sentencepiece` 0.2.3 as the judges, and `transformers` 4.57.6 for families.json.
+`sentencepiece` 0.2.3 as the judges, and `transformers` 4.57.6 for families.json; `gguf` 0.19.0.
 
     python make_sentencepiece.py
 
@@ -7,6 +7,7 @@ Files; all lists over strings are in the order of span_texts.json:
   span_texts.json      200 of the texts of strings.json
   NAME.tokenizer.json  a small tokenizer.json
   NAME.model           a small SentencePiece model
+  llama2.gguf          the same as GGUF holds it
   spans_NAME.json      of the two: for each text its ids, the offsets of its tokens and the decoded text, packed:
                        "ids": the ids of each text as one string, separated by spaces (special tokens added)
                        "places": their offsets: "length", or "gap+length" where a token does not begin at the
@@ -23,6 +24,7 @@ import pathlib
 import tempfile
 import unicodedata
 
+import gguf
 import sentencepiece
 import transformers
 from tokenizers import (
@@ -305,7 +307,7 @@ def families(built):
         target_vocab_file=str(folder / "target_vocab.json"), separate_vocabs=True)
     begin = dict(bos_token="<s>", eos_token="</s>", unk_token="<unk>")
     return {
-        "t5": of(transformers.T5Tokenizer(file("t5"), extra_ids=10, legacy=False), "t5", {"spiece.model": "t5"},
+        "t5": of(transformers.T5Tokenizer(file("t5"), extra_ids=10, legacy=True), "t5", {"spiece.model": "t5"},
                  {"extra_ids": 10}),
         "llama": of(transformers.LlamaTokenizer(file("llama2"), legacy=False, **begin), "llama",
                     {"tokenizer.model": "llama2"}),
@@ -318,6 +320,21 @@ def families(built):
         "marian": of(marian, "marian", {"source.spm": "t5", "target.spm": "t5"}, vocab=list(vocabulary),
                      target_vocab=list(target), target_ids=words(marian(text_target="look back")["input_ids"])),
     }
+
+
+def write_gguf(name, model):
+    """The same model as GGUF's metadata; a file without tensors."""
+    message = proto(model)
+    writer = gguf.GGUFWriter(HERE / f"{name}.gguf", "llama")
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list([piece.piece.encode() for piece in message.pieces])
+    writer.add_token_scores([piece.score for piece in message.pieces])
+    writer.add_token_types([piece.type for piece in message.pieces])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
 
 
 def write(name, value):
@@ -342,6 +359,7 @@ def main():
     }
     write("span_texts.json", PICKED)
     write("families.json", families(built))
+    write_gguf("llama2", built["llama2"])
     for name, tokenizer in tokenizers.items():
         file = json.loads(tokenizer.to_str())
         write(f"{name}.tokenizer.json", file)
