@@ -71,6 +71,7 @@ struct ModelBench: Encodable {
       switch loaded {
       case .decoder(let decoder): decoder.contextLength
       case .encoder(let encoder): encoder.contextLength
+      case .encoderDecoder: throw Failure("encoder–decoders are not timed: give a decoder or an encoder")
       }
     if let length = options.promptLengths?.first(where: { $0 > context }) {
       throw Failure("a prompt of \(length) tokens does not fit in the model's context of \(context)")
