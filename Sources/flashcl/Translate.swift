@@ -23,9 +23,7 @@ struct Translate: ParsableCommand {
     name: .customLong("text"), parsing: .unconditionalSingleValue,
     help: ArgumentHelp("A text; may be repeated.", valueName: "text"))
   var texts: [String] = []
-  @Option(
-    parsing: .unconditional,
-    help: "A file of texts: one a line, ended by LF; an empty line gives an empty one.")
+  @Option(parsing: .unconditional, help: "A file of texts: one a line, ended by LF.")
   var file: String?
   @Option(
     parsing: .unconditionalSingleValue,

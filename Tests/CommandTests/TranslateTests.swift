@@ -26,7 +26,9 @@ import Testing
     #expect(found.count == 2 && found.allSatisfy { $0.count == 2 && $0.allSatisfy { $0.first == 0 } })
     #expect(try tokens(byIds) == found)
     let plain = try run(["translate", "--text", "word5", "--format", "text"] + common)
-    let lines = plain.output.split(separator: "\n").map { $0.split(separator: "\t") }
+    let lines = plain.output.split(separator: "\n").map {
+      $0.split(separator: "\t", omittingEmptySubsequences: false)
+    }
     #expect(lines.count == 2 && lines.allSatisfy { $0.count == 2 && Double($0[0]) != nil })
     let words = found[1][0].filter { $0 > 2 }.map { $0 == 3 ? "[UNK]" : "word\($0)" }
     #expect(lines[0][1] == words.joined(separator: " "))

@@ -134,7 +134,11 @@ public final class Transformer: EncoderDecoder {
     }
     encoder = try stack("encoder", layers: layerCounts.encoder)
     decoder = try stack("decoder", layers: layerCounts.decoder)
-    let vocabulary = decoder.tokens.outputs
+    // The table may have more rows than there are tokens to be said.
+    let vocabulary = dialect.isTied ? decoder.tokens.outputs : try c.rows("lm_head.weight", columns: width)
+    guard vocabulary <= decoder.tokens.outputs else {
+      throw c.error("\(vocabulary) tokens can be said, and the decoder's table has \(decoder.tokens.outputs)")
+    }
     head = dialect.isTied ? decoder.tokens : try c.weight("lm_head.weight", [vocabulary, width])
     if c.has("final_logits_bias") {
       headBias = try backend.tensor(c.floats("final_logits_bias", [1, vocabulary]), [vocabulary])

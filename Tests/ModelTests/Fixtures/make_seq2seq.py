@@ -6,8 +6,8 @@ Each folder under seq2seq/ is a Hugging Face model (config.json, generation_conf
     sources.npy  int32   [sum lengths]         ids of four sources, one after the other; lengths.npy their lengths
     targets.npy  int32   [sum lengths]         ids that the decoder is fed; target_lengths.npy their lengths
     logits.npy   float32 [sum lengths, vocabulary]  of each pair alone, in f32, eval mode
-    beams.json   what generate() finds for twenty sources under several settings: tokens after the decoder's first, and scores
-beams.json is absent where generate() fails: with two vocabularies, and for the `transformer-…` folders, which are models of
+    beams.json   what generate() finds for twenty sources under several settings: tokens after the decoder's first, scores
+It is absent where generate() fails: with two vocabularies, and for the `transformer-…` folders, which are models of
 torch.nn.Transformer under this project's own names.
 """
 
@@ -99,7 +99,8 @@ def search(model, sources, setting, ends):
 def save_tokenizer(folder):
     """A word for each id, so that a text can be turned into another; BART's marks around it."""
     words = ["<s>", "<pad>", "</s>", "[UNK]"] + [f"word{n}" for n in range(4, 67)]
-    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece({w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
+    model = tokenizers.models.WordPiece({w: i for i, w in enumerate(words)}, unk_token="[UNK]")
+    tokenizer = tokenizers.Tokenizer(model)
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = tokenizers.decoders.WordPiece()
     tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
@@ -155,7 +156,8 @@ def make(family, seed):
     sources = [random.integers(3, min(config.vocab_size, 52), n).tolist() for n in random.integers(1, 20, 20)]
     ends = set(np.atleast_1d(model.generation_config.eos_token_id).tolist())
     searches = [dict(setting, results=search(model, sources, setting, ends)) for setting in SEARCHES]
-    (folder / "beams.json").write_text(json.dumps(dict(sources=sources, searches=searches), separators=(",", ":")) + "\n")
+    text = json.dumps(dict(sources=sources, searches=searches), separators=(",", ":"))
+    (folder / "beams.json").write_text(text + "\n")
     lengths = [len(b["tokens"]) for s in searches for r in s["results"] for b in r]
     print(f"{family:12} logits {tuple(logits.shape)} up to {logits.abs().max():.2f}; results of {min(lengths)} to "
           f"{max(lengths)} tokens, {sum(n < 20 for n in lengths)} of {len(lengths)} end by themselves")
@@ -167,11 +169,31 @@ def sinusoids(length, width):
     return torch.stack([angle.sin(), angle.cos()], -1).reshape(length, width).float()
 
 
-def make_own(name, pre, seed):
+def residual(body, source, target, mask):
+    """ResiDual (Xie et al. 2023) from the weights of a torch.nn.Transformer, by its formula."""
+    def stack(layers, x, final, own_mask, memory):
+        total = x
+        for layer in layers:
+            parts = [(layer.norm1, lambda x: layer.self_attn(x, x, x, attn_mask=own_mask)[0])]
+            if memory is not None:
+                parts.append((layer.norm2, lambda x: layer.multihead_attn(x, memory, memory)[0]))
+            parts.append((layer.norm2 if memory is None else layer.norm3,
+                          lambda x: layer.linear2(torch.relu(layer.linear1(x)))))
+            for norm, part in parts:
+                added = part(x)
+                x, total = norm(x + added), total + added
+        return x + final(total)
+
+    memory = stack(body.encoder.layers, source, body.encoder.norm, None, None)
+    return stack(body.decoder.layers, target, body.decoder.norm, mask, memory)
+
+
+def make_own(name, norms, seed):
     """torch.nn.Transformer, which norms at the end of both stacks, with an untied output that has a bias."""
     width, heads, hidden, vocabulary = 32, 4, 40, 31
     torch.manual_seed(seed)
-    body = torch.nn.Transformer(width, heads, 2, 2, hidden, dropout=0.0, norm_first=pre, batch_first=True)
+    body = torch.nn.Transformer(width, heads, 2, 2, hidden, dropout=0.0, norm_first=norms == "pre",
+                                batch_first=True)
     tokens, head = torch.nn.Embedding(vocabulary, width), torch.nn.Linear(width, vocabulary)
     with torch.no_grad():
         tokens.weight.mul_(0.3)
@@ -196,9 +218,9 @@ def make_own(name, pre, seed):
         elif part.endswith("_attn"):
             tensors[f"{place}.{names[part]}.out_proj.{last}"] = p
         elif part.startswith("norm"):
-            norms = ["self_attn_layer_norm", "final_layer_norm"] if stack == "encoder" else [
+            known = ["self_attn_layer_norm", "final_layer_norm"] if stack == "encoder" else [
                 "self_attn_layer_norm", "encoder_attn_layer_norm", "final_layer_norm"]
-            tensors[f"{place}.{norms[int(part[4:]) - 1]}.{last}"] = p
+            tensors[f"{place}.{known[int(part[4:]) - 1]}.{last}"] = p
         else:
             tensors[f"{place}.{names[part]}.{last}"] = p
     folder = HERE / name
@@ -207,7 +229,7 @@ def make_own(name, pre, seed):
     save_file({n: p.detach().clone().contiguous() for n, p in tensors.items()}, folder / "model.safetensors")
     config = dict(architectures=["Transformer"], d_model=width, encoder_layers=2, decoder_layers=2,
                   encoder_attention_heads=heads, decoder_attention_heads=heads, encoder_ffn_dim=hidden,
-                  decoder_ffn_dim=hidden, max_position_embeddings=40, norm="pre" if pre else "post", final_norm=True,
+                  decoder_ffn_dim=hidden, max_position_embeddings=40, norm=norms, final_norm=True,
                   positions="sinusoidal", tie_word_embeddings=False, decoder_start_token_id=1, eos_token_id=2)
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
@@ -218,18 +240,22 @@ def make_own(name, pre, seed):
     def embed(ids):
         return tokens(torch.tensor([ids])) * math.sqrt(width) + table[: len(ids)]
 
+    def answer(source, target):
+        mask = torch.nn.Transformer.generate_square_subsequent_mask(len(target))
+        if norms == "residual":
+            return head(residual(body, embed(source), embed(target), mask))[0]
+        return head(body(embed(source), embed(target), tgt_mask=mask, tgt_is_causal=True))[0]
+
     with torch.no_grad():
-        logits = torch.cat([
-            head(body(embed(s), embed(t), tgt_mask=torch.nn.Transformer.generate_square_subsequent_mask(len(t)),
-                      tgt_is_causal=True))[0] for s, t in zip(sources, targets)])
+        logits = torch.cat([answer(s, t) for s, t in zip(sources, targets)])
     save(folder, sources, targets, logits)
     print(f"{name:12} logits {tuple(logits.shape)} up to {logits.abs().max():.2f}")
 
 
 if __name__ == "__main__":
-    wanted = sys.argv[1:] or [*FAMILIES, "transformer-post", "transformer-pre"]
+    wanted = sys.argv[1:] or [*FAMILIES, "transformer-post", "transformer-pre", "transformer-residual"]
     for n, family in enumerate(wanted):
         if family.startswith("transformer"):
-            make_own(family, family.endswith("pre"), seed=7)
+            make_own(family, family.split("-")[1], seed=7)
         else:
             make(family, seed=300 + list(FAMILIES).index(family))
