@@ -101,7 +101,7 @@ struct Translate: ParsableCommand {
           hypotheses: try hypotheses.map {
             Result.Entry(
               tokens: $0.tokens, score: $0.score,
-              text: sources.isEmpty ? try translator.tokenizer().decode($0.tokens) : nil)
+              text: sources.isEmpty ? try translator.text($0.tokens) : nil)
           })
         if output.isJSON { results.append(result) } else { try print(result) }
       }

@@ -74,13 +74,14 @@ extension Backend {
   }
 }
 
-/// A model that turns one text into another: an encoder–decoder, its tokenizer, and how its files would have beams searched.
+/// A model that turns one text into another: an encoder–decoder, its tokenizers, and how its files would have beams searched.
 public final class Translator {
   public let model: any EncoderDecoder
   /// From the files.
   public let options: BeamOptions
   private let source: ModelSource
-  private var loadedTokenizer: (any Tokenizer)?
+  /// Tokenizers of sources and of results, read when first needed.
+  private var reader, writer: (any Tokenizer)?
 
   /// Loads a folder; `progress` is told the share of the layers that is loaded.
   public init(_ path: String, on backend: any Backend, progress: ((Double) -> Void)? = nil) throws {
@@ -99,16 +100,19 @@ public final class Translator {
     }
   }
 
-  /// The tokenizer of the model's files, read when first asked for.
-  public func tokenizer() throws -> any Tokenizer {
-    if let loadedTokenizer { return loadedTokenizer }
-    let tokenizer = try TokenizerFiles.load(source)
-    loadedTokenizer = tokenizer
-    return tokenizer
+  /// The ids of a source text, with the marks that the model's tokenizer adds.
+  public func tokens(_ text: [UInt8]) throws -> [Int32] {
+    let tokenizer = try reader ?? TokenizerFiles.load(source)
+    reader = tokenizer
+    return try tokenizer.encode(text, special: true)
   }
 
-  /// The ids of a source text, with the marks that the model's tokenizer adds.
-  public func tokens(_ text: [UInt8]) throws -> [Int32] { try tokenizer().encode(text, special: true) }
+  /// The text of generated ids, without special tokens.
+  public func text(_ tokens: [Int32]) throws -> String {
+    let tokenizer = try writer ?? TokenizerFiles.loadTarget(source)
+    writer = tokenizer
+    return try tokenizer.decode(tokens)
+  }
 
   /// The source if it fits in the model's positions; else cut to them, its last token, which may be an end mark, kept, or refused
   /// where `truncates` is false.
