@@ -39,6 +39,9 @@ FILE_TEXT(gather) = {
 FILE_TEXT(gelu) = {
 #embed "gelu.cl" suffix(, )
   0};
+FILE_TEXT(gelu_multiply) = {
+#embed "gelu_multiply.cl" suffix(, )
+  0};
 FILE_TEXT(layer_norm) = {
 #embed "layer_norm.cl" suffix(, )
   0};
@@ -85,6 +88,7 @@ static const struct {
   {"embedding.cl", embedding},
   {"gather.cl", gather},
   {"gelu.cl", gelu},
+  {"gelu_multiply.cl", gelu_multiply},
   {"layer_norm.cl", layer_norm},
   {"linear.cl", linear},
   {"prelude.cl", prelude},

@@ -166,6 +166,14 @@ extension SiLUMultiply: Batched {
   }
 }
 
+extension GELUMultiply: Batched {
+  static let member = "row"
+  var members: Int { gateUp.rows }
+  func alone(_ index: Int, on bench: Workbench) throws -> Alone {
+    try row(index, bench) { GELUMultiply(gateUp: gateUp.part(index), y: $0[0]) }
+  }
+}
+
 // MARK: - Sequences
 
 extension Attention: Batched {

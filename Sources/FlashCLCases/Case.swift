@@ -66,8 +66,8 @@ extension Case {
   /// Every table of the project.
   public static var all: [Case] {
     [
-      embeddingCases, gatherCases, layerNormCases, rmsNormCases, geluCases, siluMultiplyCases, ropeCases,
-      linearCases,
+      embeddingCases, gatherCases, layerNormCases, rmsNormCases, geluCases, siluMultiplyCases,
+      geluMultiplyCases, ropeCases, linearCases,
       attentionCases, attentionWeightsCases, cacheAppendCases, cacheCopyCases, softmaxCases, argMaxCases,
       topKCases,
     ].flatMap { $0 }

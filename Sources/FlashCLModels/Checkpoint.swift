@@ -152,6 +152,18 @@ extension Checkpoint {
     }
   }
 
+  /// True where config.json has the setting, and it is not null.
+  func isSet(_ name: String) -> Bool {
+    if case .config(let config) = settings { config[name].map { !$0.isNull } ?? false } else { false }
+  }
+
+  /// A setting of config.json that is one of `known`, the first where it is absent or null.
+  func choice(_ name: String, _ known: [String]) throws -> String {
+    try require(name, known)
+    guard case .config(let config) = settings else { return known[0] }
+    return config[name]?.string ?? known[0]
+  }
+
   /// The activation that config.json names; `gguf` where the format has no setting for it.
   func activation(_ name: String, gguf: Activation = .gelu) throws -> Activation {
     guard case .config(let config) = settings else { return gguf }
@@ -278,6 +290,21 @@ extension Checkpoint {
     _ hf: String, gguf: String? = nil, _ shape: [Int], order: WeightSource.Order = .outputsByInputs
   ) throws -> Weight {
     try prepare([(name(hf, gguf), shape[0])], inputs: shape[1], order: order)
+  }
+
+  /// The rows of a table from `first` on, `[rows, columns]`: BART's positions begin with the third.
+  func table(_ name: String, from first: Int, _ shape: [Int]) throws -> Weight {
+    let entry = try entry(name, [first + shape[0], shape[1]])
+    let bytes = try bytes(of: entry)
+    guard let type = entry.type, ElementType.weights.contains(type), isFinite(bytes, type) else {
+      throw error("the tensor \(name) of type \(entry.typeName) holds no finite numbers")
+    }
+    defer { release(entry) }
+    return try backend.prepare([
+      WeightSource(
+        name: name, outputs: shape[0], inputs: shape[1], type: type,
+        bytes: UnsafeRawBufferPointer(rebasing: bytes[type.bytes(first * shape[1])...]))
+    ])
   }
 
   /// A weight that some files leave out; nil where it is missing.

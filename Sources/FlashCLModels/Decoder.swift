@@ -64,21 +64,15 @@ extension Backend {
 
 /// The sequences that a decoder continues side by side: their caches, and how much of each is filled.
 public final class DecoderState {
-  private static let blockLength = 16
-  /// Up to so many sequences linear layers sum in decode's order. From five on prefill's tiles are faster: a step of eight
-  /// took 28 ms where two of four took 34 ms (SmolLM2 Q4_1, two cores).
-  private static let decodedTogether = 4
-
   public let decoder: any Decoder
-  /// The most tokens of each sequence.
-  public let capacity: Int
   /// Tokens of one prefill call: enough to fill a device, few enough that scratch stays small.
   public let prefillRows: Int
-  /// Tokens that each sequence has.
-  public private(set) var counts: [Int]
-  private let caches: [KeyValueCache]
-  private let table: Tensor  // [sequences, blocks]
+  private let sequences: SequenceCaches
 
+  /// The most tokens of each sequence.
+  public var capacity: Int { sequences.capacity }
+  /// Tokens that each sequence has.
+  public var counts: [Int] { sequences.counts }
   /// Tokens of the only sequence, or of the longest.
   public var count: Int { counts.max() ?? 0 }
 
@@ -90,26 +84,17 @@ public final class DecoderState {
     guard capacity <= decoder.contextLength else {
       throw ModelError("\(capacity) tokens do not fit in the model's context of \(decoder.contextLength)")
     }
-    guard sequences > 0 else { throw ModelError("at least 1 sequence must be asked for, not \(sequences)") }
     self.decoder = decoder
-    self.capacity = capacity
     self.prefillRows = max(1, prefillRows)
-    counts = [Int](repeating: 0, count: sequences)
-    let shape = decoder.cacheShape
-    let backend = decoder.backend
-    let blocks = max(1, (capacity + Self.blockLength - 1) / Self.blockLength)
-    caches = try (0..<shape.layers).map { _ in
-      try backend.makeCache(
-        blocks: sequences * blocks, blockLength: Self.blockLength, heads: shape.heads, keySize: shape.keySize,
-        valueSize: shape.valueSize, type: cacheType)
-    }
-    table = try backend.tensor((0..<sequences * blocks).map { Int32($0) }, [sequences, blocks])
+    self.sequences = try SequenceCaches(
+      decoder.cacheShape, capacity: capacity, sequences: sequences, type: cacheType, on: decoder.backend)
   }
 
   /// Feeds tokens to each sequence, none to some, and returns their hidden states, `[tokens, width]`, sequence after
   /// sequence; at most `prefillRows` tokens together.
   public func hidden(_ ids: [[Int32]], phase: Phase, observe: Observer? = nil) throws -> Tensor {
-    try decoder.hidden(step(ids, phase), caches, observe: observe)
+    let step = try sequences.step(ids, vocabulary: decoder.vocabularySize, phase)
+    return try decoder.hidden(step, sequences.caches, observe: observe)
   }
 
   /// Feeds tokens to the only sequence; see `hidden(_:phase:observe:)` of several.
@@ -162,57 +147,7 @@ public final class DecoderState {
   /// Feeds one token to each sequence and returns their logits, `[sequences, vocabulary]`.
   public func decode(_ ids: [Int32]) throws -> Tensor {
     let hidden = try hidden(ids.map { [$0] }, phase: .decode)
-    return try decoder.logits(hidden, phase: linearPhase(.decode))
-  }
-
-  /// Follows from the number of sequences that there is room for, so that a sequence's bits stay what they are when others rest.
-  private func linearPhase(_ phase: Phase) -> Phase {
-    counts.count <= Self.decodedTogether ? phase : .prefill
-  }
-
-  private func step(_ ids: [[Int32]], _ phase: Phase) throws -> Step {
-    guard ids.count == counts.count else {
-      throw ModelError("tokens for \(ids.count) sequences, where there are \(counts.count)")
-    }
-    guard let first = ids.firstIndex(where: { !$0.isEmpty }), let last = ids.lastIndex(where: { !$0.isEmpty })
-    else { throw ModelError("there are no tokens to feed") }
-    let blocks = table.shape[1]
-    var (places, slots, starts, lengths): ([Int32], [Int32], [Int32], [Int32]) = ([], [], [0], [])
-    for index in first...last {
-      let (new, count) = (ids[index], counts[index])
-      guard count + new.count <= capacity else {
-        throw ModelError(
-          "\(count + new.count) tokens do not fit in the \(capacity) that the sequence has room for")
-      }
-      for id in new where id < 0 || id >= decoder.vocabularySize {
-        throw ModelError("token id \(id) is outside the model's vocabulary of \(decoder.vocabularySize)")
-      }
-      // Each sequence has its blocks in a row, so a token's slot follows from its position.
-      let base = index * blocks * Self.blockLength
-      places += (count..<count + new.count).map { Int32($0) }
-      slots += (count..<count + new.count).map { Int32(base + $0) }
-      starts.append(Int32(places.count))
-      lengths.append(Int32(count + new.count))
-    }
-    for index in first...last { counts[index] += ids[index].count }
-    let active = ids[first...last]
-    let isEqual = active.allSatisfy { $0.count == active[first].count }
-
-    let tokens = places.count
-    var packed: [Int32] = []
-    func put(_ values: [Int32]) -> Range<Int> {
-      packed += values
-      return packed.count - values.count..<packed.count
-    }
-    let ranges = (
-      put(Array(active.joined())), put(places), put(slots), put(lengths), put(isEqual ? [] : starts)
-    )
-    let all = try decoder.backend.tensor(packed, [packed.count])
-    return Step(
-      ids: all.slice(0, ranges.0), positions: all.slice(0, ranges.1), slots: all.slice(0, ranges.2),
-      starts: isEqual ? nil : all.slice(0, ranges.4), longestRows: active.map(\.count).max() ?? tokens,
-      table: table.slice(0, first..<last + 1), lengths: all.slice(0, ranges.3),
-      longest: lengths.map { Int($0) }.max() ?? 0, phase: phase, linearPhase: linearPhase(phase))
+    return try decoder.logits(hidden, phase: sequences.linearPhase(.decode))
   }
 }
 

@@ -8,6 +8,7 @@ public enum Architectures {
   public enum Model {
     case decoder(any Decoder)
     case encoder(any TextEncoder)
+    case encoderDecoder(any EncoderDecoder)
   }
 
   private struct Entry: Sendable {
@@ -26,6 +27,14 @@ public enum Architectures {
     Entry(names: encoders("Longformer")) { .encoder(try Longformer($0, on: $1)) },
     Entry(names: XLNet.names) { .encoder(try XLNet($0, on: $1)) },
     Entry(names: TransformerXL.names) { .encoder(try TransformerXL($0, on: $1)) },
+    Entry(
+      names: [
+        "MarianMTModel", "BartForConditionalGeneration", "MBartForConditionalGeneration", "Transformer",
+      ]
+    ) { .encoderDecoder(try Transformer($0, on: $1)) },
+    Entry(names: ["T5ForConditionalGeneration", "MT5ForConditionalGeneration"]) {
+      .encoderDecoder(try T5($0, on: $1))
+    },
   ]
 
   /// transformers' names of a family's classes.
@@ -82,10 +91,13 @@ public final class LanguageModel {
   public init(_ path: String, on backend: any Backend, progress: ((Double) -> Void)? = nil) throws {
     source = try ModelSource.open(path)
     special = try SpecialTokens(source)
-    guard case .decoder(let decoder) = try Architectures.load(source, on: backend, progress: progress) else {
+    switch try Architectures.load(source, on: backend, progress: progress) {
+    case .decoder(let decoder): self.decoder = decoder
+    case .encoder:
       throw ModelError("\(path): an encoder does not continue text; use it with embed or logits")
+    case .encoderDecoder:
+      throw ModelError("\(path): an encoder–decoder does not continue text; use it with translate or logits")
     }
-    self.decoder = decoder
   }
 
   /// The tokenizer of the model's files, read when first asked for.

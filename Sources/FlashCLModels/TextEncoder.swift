@@ -84,11 +84,21 @@ extension TextEncoder {
     return try scores(backend.gather(hidden, rows: backend.tensor(rows, [rows.count])))
   }
 
-  /// The batch on the backend, checked; `position` gives a sequence's positions where they are not 0, 1, 2, ….
+  /// The batch on the backend; see `TokenBatch.packed`.
   func pack(_ batch: TokenBatch, segments kinds: Int, positions: (([Int32]) -> [Int32])? = nil) throws
     -> PackedTokens
   {
-    let sequences = batch.sequences
+    try batch.packed(
+      on: backend, vocabulary: vocabularySize, context: contextLength, segments: kinds, positions: positions)
+  }
+}
+
+extension TokenBatch {
+  /// The batch on a backend, checked; `positions` gives a sequence's positions where they are not 0, 1, 2, ….
+  func packed(
+    on backend: any Backend, vocabulary vocabularySize: Int, context contextLength: Int,
+    segments kinds: Int = 1, positions: (([Int32]) -> [Int32])? = nil
+  ) throws -> PackedTokens {
     guard !sequences.isEmpty, sequences.allSatisfy({ !$0.isEmpty }) else {
       throw ModelError("there are no tokens to encode")
     }
@@ -99,7 +109,7 @@ extension TextEncoder {
     for id in sequences.joined() where id < 0 || id >= vocabularySize {
       throw ModelError("token id \(id) is outside the model's vocabulary of \(vocabularySize)")
     }
-    let segments = batch.segments ?? sequences.map { [Int32](repeating: 0, count: $0.count) }
+    let segments = segments ?? sequences.map { [Int32](repeating: 0, count: $0.count) }
     guard segments.map(\.count) == sequences.map(\.count) else {
       throw ModelError(
         "segments are given for \(segments.map(\.count)) tokens, not for \(sequences.map(\.count))")

@@ -4,6 +4,8 @@ import ArgumentParser
 struct TokenIDs: Sendable {
   let ids: [Int]
 
+  init(_ ids: [Int]) { self.ids = ids }
+
   init(_ text: String) throws {
     if text.isEmpty { throw ValidationError("there are no token ids; write 1,2,3") }
     ids = try text.split(separator: ",", omittingEmptySubsequences: false).map { part in

@@ -18,7 +18,7 @@ import Testing
   static let patterns = [
     "^linear.*phase=decode,rows=16,", "^linear.*phase=prefill.*residual=in_place", "^layer_norm.*rows=70,",
     "^layer_norm.*form=sum", "^rms_norm.*form=in_place", "^softmax.*rows=70,", "^gelu.*type=f32.*count=33",
-    "^silu_multiply",
+    "^silu_multiply", "^gelu_multiply",
     "^attention.*fused.*B=2", "^attention.*lengths=0\\+64\\+65", "^attention.*keys_in=ragged.*phase=prefill",
     "^attention.*keys_in=ragged.*phase=decode", "^attention.*keys_in=q8_0.*phase=decode.*lengths=255\\+31",
     "^attention.*phase=decode.*options=mixed.*lengths=300\\+70", "^attention.*options=score_mod.*B=2",

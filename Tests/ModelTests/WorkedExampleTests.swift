@@ -133,6 +133,27 @@ import Testing
     #expect(try distance(backend.floats(rotated), pairs(cosines, sines, at: 19)) < 1e-6)
   }
 
+  /// The table that is added to embeddings: 50 × 128, in both layouts, and turned by rotations.
+  @Test func tableOfPositions() {
+    let table = PositionTable.sinusoids(length: 3, width: 8, .interleaved)
+    let first: [Float] = [0.841471, 0.540302, 0.099833, 0.995004, 0.01, 0.99995, 0.001, 1.0]
+    let second: [Float] = [0.909297, -0.416147, 0.198669, 0.980067, 0.019999, 0.9998, 0.002, 0.999998]
+    #expect(distance(table[8..<16], first) < 1e-6 && distance(table[16...], second) < 1e-6)
+    let split = PositionTable.sinusoids(length: 3, width: 8, .split)
+    #expect(Array(split[8..<16]) == [0, 2, 4, 6, 1, 3, 5, 7].map { table[8 + $0] })
+    let large = PositionTable.sinusoids(length: 50, width: 128, .interleaved)
+    #expect(large.count == 50 * 128 && large.allSatisfy { (-1...1).contains($0) })
+    // PE(p + k): each pair is turned by k · ω.
+    for pair in 0..<64 {
+      func at(_ place: Int) -> (sin: Double, cos: Double) {
+        (Double(large[place * 128 + 2 * pair]), Double(large[place * 128 + 2 * pair + 1]))
+      }
+      let (here, turn, there) = (at(11), at(7), at(18))
+      #expect(abs(here.sin * turn.cos + here.cos * turn.sin - there.sin) < 1e-6)
+      #expect(abs(here.cos * turn.cos - here.sin * turn.sin - there.cos) < 1e-6)
+    }
+  }
+
   /// A factor of 4 everywhere is linear scaling: position 12 turns as position 3 did.
   @Test(arguments: Place.available)
   func ropeFactorsSlowTheRotation(place: Place) throws {
@@ -226,6 +247,13 @@ import Testing
     #expect(try count("bert") { $0.contains("encoder.layer.1.") } == encoderLayer(48, 90))
     #expect(encoderLayer(512, 2048) == 3_152_384 && decoderLayer(512, 2048) == 4_204_032)
     #expect(6 * encoderLayer(512, 2048) + 6 * decoderLayer(512, 2048) == 44_138_496)
+  }
+
+  /// The same formulas for both stacks of a file in which they differ from each other.
+  @Test func parametersOfAnEncoderDecoder() throws {
+    let model = "seq2seq/marian"
+    #expect(try count(model) { $0.contains("encoder.layers") } == 2 * encoderLayer(36, 50))
+    #expect(try count(model) { $0.contains("decoder.layers") } == 2 * decoderLayer(36, 44))
   }
 
   @Test func parametersOfGPT2() throws {

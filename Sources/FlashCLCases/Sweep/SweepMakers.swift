@@ -91,6 +91,12 @@ struct SweepMaker: Sendable {
         .siluMultiply(type, rows, columns, .uniform, .bench), bytes(type, 2 * rows * columns, rows * columns)
       )
     },
+    SweepMaker(operation: "gelu_multiply", keys: ["rows", "cols", "type"]) { p in
+      let (rows, columns, type) = (try p.integer("rows", 512), try p.integer("cols", 1536), try p.type())
+      return (
+        .geluMultiply(type, rows, columns, .uniform, .bench), bytes(type, 2 * rows * columns, rows * columns)
+      )
+    },
     rows("argmax", 1, 49152, types: [.f32]) { _, rows, columns in .argMax(rows, columns, .normal, .bench) },
     SweepMaker(operation: "top_k", keys: ["rows", "cols", "k"]) { p in
       let (rows, columns) = (try p.integer("rows", 1), try p.integer("cols", 49152))

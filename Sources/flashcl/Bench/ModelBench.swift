@@ -71,6 +71,7 @@ struct ModelBench: Encodable {
       switch loaded {
       case .decoder(let decoder): decoder.contextLength
       case .encoder(let encoder): encoder.contextLength
+      case .encoderDecoder: throw Self.untimed
       }
     if let length = options.promptLengths?.first(where: { $0 > context }) {
       throw Failure("a prompt of \(length) tokens does not fit in the model's context of \(context)")
@@ -105,6 +106,7 @@ struct ModelBench: Encodable {
           try Self.decode(
             decoder, row.length, row.batch, tokens: row.tokens, cache: row.cache ?? .f32,
             prefillRuns: row.prefillRuns)
+        case .encoderDecoder: throw Self.untimed
         }
       results.append(entry)
       if !isQuiet { try Output.line(entry.text) }
@@ -138,6 +140,8 @@ struct ModelBench: Encodable {
   private static func ids(_ length: Int, of vocabulary: Int) -> [Int32] {
     (0..<length).map { Int32((7 * $0 + 11) % vocabulary) }
   }
+
+  private static let untimed = Failure("encoder–decoders are not timed: give a decoder or an encoder")
 
   private static func encode(_ encoder: any TextEncoder, _ length: Int, _ batch: Int) throws -> Entry {
     let clock = ContinuousClock()

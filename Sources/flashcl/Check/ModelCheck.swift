@@ -110,6 +110,15 @@ struct ModelCheck: Encodable {
       let ids = try tokens.checked(vocabulary: encoder.vocabularySize)
       _ = try encoder.hidden(TokenBatch([ids]), observe: { try observe(.prefill, $0, $1) })
       return ids
+    case .encoderDecoder(let model):
+      // The ids are the source, and the decoder's tokens too.
+      let ids = try tokens.checked(vocabulary: min(model.sourceVocabularySize, model.vocabularySize))
+      let state = try EncoderDecoderState(
+        model, TokenBatch([ids]), capacity: ids.count, observe: { try observe(.prefill, $0, $1) })
+      let hidden = try state.hidden([ids], phase: .prefill, observe: { try observe(.prefill, $0, $1) })
+      let last = hidden.slice(0, hidden.shape[0] - 1..<hidden.shape[0])
+      try observe(.prefill, "logits", model.logits(last, phase: .prefill))
+      return ids
     }
   }
 }
