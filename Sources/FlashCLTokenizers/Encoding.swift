@@ -6,7 +6,9 @@ public struct Encoding: Sendable, Equatable {
   /// Where each token stands in its own text, in Unicode scalars; 0..<0 for a token of the template.
   ///
   /// Tokens that are bytes of one character all have the place of that character. A character that the
-  /// tokeniser puts before the text has the place of the text's first one.
+  /// tokeniser puts before the text has the place of the text's first one. Of one character that is
+  /// normalised to several (½), tokenizer.json's tokens all have the place; a SentencePiece file's last one
+  /// has it, those before are empty and stand at its start.
   public private(set) var offsets: [Range<Int>] = []
   /// The text that each token comes from, 0 or 1; nil for a token that the template adds.
   public private(set) var sources: [Int?] = []

@@ -41,7 +41,7 @@ import Testing
 
   /// Writes the folder of a family, with weights of no tensor.
   private static func withFolder(
-    _ family: Family, _ body: (ModelFolder, String) throws -> Void
+    _ family: Family, texts: [String: String] = [:], _ body: (ModelFolder) throws -> Void
   ) throws {
     let folder = FileManager.default.temporaryDirectory.appending(path: "flashcl-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -61,7 +61,8 @@ import Testing
       }
       try write(name, "{\(members.joined(separator: ","))}".utf8)
     }
-    try body(ModelFolder(folder.path()), folder.path())
+    for (name, text) in texts { try write(name, text.utf8) }
+    try body(ModelFolder(folder.path()))
   }
 
   private static func numbers(_ text: String?) -> [Int32] {
@@ -71,7 +72,7 @@ import Testing
   @Test(arguments: names)
   func idsAreTheFamilysOwn(name: String) throws {
     let family = try #require(Fixture.read("families.json", as: [String: Family].self)[name])
-    try Self.withFolder(family) { folder, _ in
+    try Self.withFolder(family) { folder in
       let tokenizer = try TokenizerFiles.load(.folder(folder))
       for text in family.texts {
         let comment = Comment(rawValue: text[0]?.debugDescription ?? "")
@@ -86,17 +87,42 @@ import Testing
     }
   }
 
+  /// RoBERTa's old form, vocab.json and merges.txt, against its tokenizer.json.
+  @Test func bytePairsInTwoFiles() throws {
+    let text = String(decoding: try Fixture.read(bytes: "roberta.tokenizer.json"), as: UTF8.self)
+    let json = try JSON(parsing: text.replacing("\"ignore_merges\":true", with: "\"ignore_merges\":false"))
+    let expected = try TokenizerJSON.load(json)
+    var family = try #require(Fixture.read("families.json", as: [String: Family].self)["llama"])
+    (family.type, family.files) = ("roberta", [:])
+    family.vocab = try (0..<Int32(expected.vocabularySize)).map { try expected.piece(of: $0) }
+    let merges = (json["model"]?["merges"]?.array ?? []).map {
+      "\($0[0]?.string ?? "") \($0[1]?.string ?? "")\n"
+    }
+    let files = [
+      "merges.txt": "#version: 0.2\n" + merges.joined(),
+      "tokenizer_config.json": "{\"add_prefix_space\": true}",
+    ]
+    try Self.withFolder(family, texts: files) { folder in
+      let tokenizer = try TokenizerFiles.load(.folder(folder))
+      for text in try Fixture.read("span_texts.json", as: [String].self) {
+        let comment = Comment(rawValue: text.debugDescription)
+        let encoding = try tokenizer.encode(text, pair: "é x", special: true)
+        #expect(try encoding == expected.encode(text, pair: "é x", special: true), comment)
+      }
+    }
+  }
+
   @Test func whatIsMissingIsNamed() throws {
     var family = try #require(Fixture.read("families.json", as: [String: Family].self)["marian"])
     family.vocab = nil
-    try Self.withFolder(family) { folder, _ in
+    try Self.withFolder(family) { folder in
       let error = #expect(throws: ModelError.self) { try TokenizerFiles.load(.folder(folder)) }
       #expect(error.map { "\($0)".contains("vocab.json") } == true)
     }
     family.files = ["spiece.model": "bpe"]
     for (type, word) in [("no-such", "no-such"), ("albert", "[MASK]")] {
       family.type = type
-      try Self.withFolder(family) { folder, _ in
+      try Self.withFolder(family) { folder in
         let error = #expect(throws: ModelError.self) { try TokenizerFiles.load(.folder(folder)) }
         #expect(error.map { "\($0)".contains(word) } == true)
       }

@@ -12,10 +12,11 @@ Files; all lists over strings are in the order of span_texts.json:
                        "ids": the ids of each text as one string, separated by spaces (special tokens added)
                        "places": their offsets: "length", or "gap+length" where a token does not begin at the
                        last one's end
-                       "decoded": the decoded text without special tokens (unknown ones are ⁇ in a .model's), null if it is the text itself
-  families.json        folders that have a SentencePiece model and no tokenizer.json: for each its files, and
-                       "texts": [first, second or null, ids, segments], "vocabulary": the number of ids
+                       "decoded": the decoded text without special tokens (unknown ones are ⁇ in a .model's), null
+                       if it is the text itself
                        "pairs": [first, second, ids, segments, sources, offsets] of some pairs
+  families.json        folders that have a SentencePiece model and no tokenizer.json: for each its files, and
+                       "texts": [first, second or null, ids, segments]
 """
 
 import io
@@ -27,8 +28,7 @@ import unicodedata
 import gguf
 import sentencepiece
 import transformers
-from tokenizers import (
-    AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers)
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from make_goldens import LLAMA3, PROSE
 
@@ -200,7 +200,7 @@ def gemma(message):
     return tokenizer
 
 
-def byte_level(prefix, pre, post):
+def byte_level(pre, post):
     file = json.loads((HERE / "bpe.json").read_text())
     pieces = [p for p in file["pieces"] if p is not None]
     kept = {"".join(m) for m in file["merges"][:150]}
@@ -354,8 +354,8 @@ def main():
         "t5": t5(messages["t5"]), "t5_old": t5_old(messages["t5"]), "albert": albert(messages["albert"]),
         "xlnet": xlnet(messages["albert"]), "xlm_roberta": xlm_roberta(messages["unigram_bytes"]),
         "llama2": llama2(messages["llama2"]), "gemma": gemma(messages["bpe"]),
-        "roberta": byte_level(True, pre_tokenizers.ByteLevel(add_prefix_space=True), ROBERTA),
-        "llama3": byte_level(False, LLAMA3_WORDS, SEQUENCE),
+        "roberta": byte_level(pre_tokenizers.ByteLevel(add_prefix_space=True), ROBERTA),
+        "llama3": byte_level(LLAMA3_WORDS, SEQUENCE),
     }
     write("span_texts.json", PICKED)
     write("families.json", families(built))
