@@ -78,7 +78,8 @@ import Testing
     defer { try? FileManager.default.removeItem(at: folder) }
     for item in try #require(answers["answer"]?.array) {
       let context = try #require(item["context"]?.string)
-      let found = try #require(model.answer(item["question"]?.string ?? "", context: context).first)
+      let answers = try model.answer(item["question"]?.string ?? "", context: context)
+      let found = try #require(answers.first)
       #expect(found.range.lowerBound == item["answer"]?["start"]?.int, "\(item)")
       #expect(found.range.upperBound == item["answer"]?["end"]?.int, "\(item)")
       #expect(found.text == item["answer"]?["answer"]?.string)
