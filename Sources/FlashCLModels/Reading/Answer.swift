@@ -4,8 +4,8 @@ extension EncoderModel {
   /// A stretch of a context that answers a question.
   public struct Answer: Sendable, Equatable {
     public let text: String
-    /// The product of its first and last token's probabilities.
-    public let score: Double
+    /// The product of its first and last token's probabilities, summed over the ways to cut its words.
+    public internal(set) var score: Double
     /// Where it stands in the context, in Unicode scalars.
     public let range: Range<Int>
   }
@@ -31,15 +31,20 @@ extension EncoderModel {
     found.sort { ($1.score, $0.first, $0.last) < ($0.score, $1.first, $1.last) }
     let scalars = Array(context.unicodeScalars)
     var answers: [Answer] = []
-    for candidate in found where answers.count < top {
+    // As transformers has it: of the best 2 · top + 10 candidates those that widen to one text are one answer, whose scores add up.
+    for candidate in found.prefix(2 * top + 10) {
       let range = Self.words(
         encoding.offsets[places[candidate.first]]
           .lowerBound..<encoding.offsets[places[candidate.last]].upperBound,
         scalars)
-      if answers.contains(where: { $0.range == range }) { continue }
-      answers.append(Answer(text: String(scalars, range), score: candidate.score, range: range))
+      let text = String(scalars, range)
+      if let same = answers.firstIndex(where: { $0.text.lowercased() == text.lowercased() }) {
+        answers[same].score += candidate.score
+      } else {
+        answers.append(Answer(text: text, score: candidate.score, range: range))
+      }
     }
-    return answers
+    return Array(answers.sorted { $1.score < $0.score }.prefix(top))
   }
 
   private static func words(_ range: Range<Int>, _ scalars: [UnicodeScalar]) -> Range<Int> {
