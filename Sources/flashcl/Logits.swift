@@ -9,12 +9,9 @@ struct Logits: ParsableCommand {
     discussion: """
       Feeds exactly the ids that are given, and opens no tokenizer. The result is float32, [tokens, vocabulary]; of an \
       encoder such as BERT, the masked-token scores; of an encoder–decoder such as T5, those of the decoder's --tokens \
-      after the encoder's --source.
+      after the encoder's --source. With --hidden, the last layer's hidden states instead, [tokens, width].
       Example: flashcl logits --model SmolLM2.gguf --tokens 504,3575,282 --output logits.npy
       """)
-
-  /// Rows of logits that are in memory at a time: 13 MB for a vocabulary of 49152.
-  private static let rows = 64
 
   @OptionGroup var model: ModelOption
   @OptionGroup var device: DeviceOption
@@ -27,6 +24,8 @@ struct Logits: ParsableCommand {
     help: ArgumentHelp("Token ids of an encoder–decoder's source, as 1,2,3.", valueName: "ids"),
     transform: TokenIDs.init)
   var source: TokenIDs?
+  @Flag(help: "Write the last layer's hidden states instead of scores.")
+  var hidden = false
   @Option(name: .customLong("output"), parsing: .unconditional, help: "The .npy file to write.")
   var path: String
 
@@ -43,40 +42,55 @@ struct Logits: ParsableCommand {
     case .decoder(let decoder):
       let ids = try tokens.checked(vocabulary: decoder.vocabularySize)
       let state = try DecoderState(decoder, capacity: ids.count)
-      let writer = try NumPyWriter(path, shape: [ids.count, decoder.vocabularySize], of: Float.self)
-      try state.prefill(ids) { hidden, range in
+      let rows = Rows(path, count: ids.count, of: hidden ? nil : { try decoder.logits($0, phase: .prefill) })
+      try state.prefill(ids) { states, range in
         Terminal.progress("\(range.lowerBound) of \(ids.count) tokens")
-        try Self.append(hidden, to: writer, on: backend) { try decoder.logits($0, phase: .prefill) }
+        try rows.append(states, on: backend)
       }
-      try writer.finish()
+      try rows.finish()
     case .encoder(let encoder):
       let ids = try tokens.checked(vocabulary: encoder.vocabularySize)
-      guard encoder.task == .maskedToken else {
-        throw Failure("\(model.model): the model has no head of masked tokens")
+      guard hidden || encoder.task == .maskedToken else {
+        throw Failure(
+          "\(model.model): the model has no head of masked tokens; --hidden writes its hidden states")
       }
-      let writer = try NumPyWriter(path, shape: [ids.count, encoder.vocabularySize], of: Float.self)
-      try Self.append(encoder.hidden(TokenBatch([ids])), to: writer, on: backend, encoder.scores)
-      try writer.finish()
+      let rows = Rows(path, count: ids.count, of: hidden ? nil : encoder.scores)
+      try rows.append(encoder.hidden(TokenBatch([ids])), on: backend)
+      try rows.finish()
     case .encoderDecoder(let model):
       let sources = try source?.checked(vocabulary: model.sourceVocabularySize) ?? []
       let ids = try tokens.checked(vocabulary: model.vocabularySize)
       let state = try EncoderDecoderState(model, TokenBatch([sources]), capacity: ids.count)
-      let writer = try NumPyWriter(path, shape: [ids.count, model.vocabularySize], of: Float.self)
-      try Self.append(state.hidden([ids], phase: .prefill), to: writer, on: backend) {
-        try model.logits($0, phase: .prefill)
-      }
-      try writer.finish()
+      let rows = Rows(path, count: ids.count, of: hidden ? nil : { try model.logits($0, phase: .prefill) })
+      try rows.append(state.hidden([ids], phase: .prefill), on: backend)
+      try rows.finish()
     }
     Terminal.progress("")
   }
+}
 
-  private static func append(
-    _ hidden: Tensor, to writer: NumPyWriter<Float>, on backend: any Backend,
-    _ head: (Tensor) throws -> Tensor
-  ) throws {
-    let count = hidden.shape[0]
-    for begin in stride(from: 0, to: count, by: rows) {
-      try writer.append(backend.floats(head(hidden.slice(0, begin..<min(begin + rows, count)))))
+/// A file of what a head makes of hidden states, or of the states themselves, row by row.
+private final class Rows {
+  /// Rows of scores that are in memory at a time: 13 MB for a vocabulary of 49152.
+  private static let most = 64
+  private let path: String
+  private let count: Int
+  private let head: ((Tensor) throws -> Tensor)?
+  private var writer: NumPyWriter<Float>?
+
+  init(_ path: String, count: Int, of head: ((Tensor) throws -> Tensor)?) {
+    (self.path, self.count, self.head) = (path, count, head)
+  }
+
+  func append(_ states: Tensor, on backend: any Backend) throws {
+    for begin in stride(from: 0, to: states.rows, by: Self.most) {
+      let slice = states.slice(0, begin..<min(begin + Self.most, states.rows))
+      let rows = try head?(slice) ?? slice
+      let writer = try writer ?? NumPyWriter(path, shape: [count, rows.columns], of: Float.self)
+      self.writer = writer
+      try writer.append(backend.floats(rows))
     }
   }
+
+  func finish() throws { try writer?.finish() }
 }

@@ -317,6 +317,31 @@ private let noOpenCL = ["FLASHCL_OPENCL_LIBRARY": "/nonexistent"]
     "llama-quantised/model.gguf",
   ]
 
+  /// An encoder's hidden states, of exactly the ids that are given.
+  @Test(arguments: places) func hiddenStates(place: [String: String]) throws {
+    let scratch = try Scratch()
+    let folder = Models.path("encoders/distilbert-token")
+    let truth = try FloatArray(folder + "/hidden.npy")
+    let ids = "11,21,26,0,15,60,14,41,7,18,19,26,18"  // the first sequence of the fixture
+    let arguments = ["logits", "--model", folder, "--tokens", ids, "--output", scratch.path("h.npy")]
+    let result = try run(arguments + ["--hidden"], environment: place)
+    #expect(result.status == 0, "\(result.errors)")
+    let hidden = try FloatArray(scratch.path("h.npy"))
+    #expect(hidden.shape == [13, 36])
+    #expect(distance(hidden.elements, truth.elements[..<(13 * 36)]) < 1e-4)
+    let refused = try run(arguments, environment: place)
+    #expect(refused.status == 1 && refused.errors.contains("--hidden"))
+    // A decoder's states are there too.
+    let gpt2 = try run(
+      [
+        "logits", "--model", Models.path("gpt2"), "--tokens", "1,2,3", "--hidden", "--output",
+        scratch.path("g.npy"),
+      ],
+      environment: place)
+    #expect(gpt2.status == 0)
+    #expect(try FloatArray(scratch.path("g.npy")).shape.first == 3)
+  }
+
   /// The logits of the `transformers` package for the same ids.
   @Test(arguments: models, places) func agreeWithTransformers(model: String, place: [String: String]) throws {
     let scratch = try Scratch()
