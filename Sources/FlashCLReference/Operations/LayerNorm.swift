@@ -13,18 +13,16 @@ extension LayerNorm: ReferenceOperation {
     return sum == nil ? [y] : [y, s]
   }
 
-  /// (|s| + mean of |s|) / √(var + ε) · |gain| + |bias|, and |x| + |residual| for the sum: a mean near 0 is a sum that
-  /// cancelled, as exact as its terms.
+  /// (|s| + |mean|) / √(var + ε) · |gain| + |bias|, and |x| + |residual| for the sum.
   public func magnitude() throws -> [[Double]] {
     let (s, gain) = (try summed(x, residual, Double.self), try gain.load())
     let bias = try bias?.load()
     var y = s
     for row in 0..<x.rows {
       let columns = row * x.columns..<(row + 1) * x.columns
-      let scale = moments(s[columns], epsilon).scale
-      let size = s[columns].map { abs($0) }.total() / Double(columns.count)
+      let (mean, scale) = moments(s[columns], epsilon)
       for (j, i) in columns.enumerated() {
-        y[i] = (abs(s[i]) + size) * scale * abs(gain[j]) + abs(bias?[j] ?? 0)
+        y[i] = (abs(s[i]) + abs(mean)) * scale * abs(gain[j]) + abs(bias?[j] ?? 0)
       }
     }
     return sum == nil ? [y] : [y, try termSizes(x, residual)]
