@@ -148,8 +148,9 @@ public final class NumPyWriter<Element: NumPyElement> {
     }
   }
 
-  /// Magic, version 1.0, u16 length, a Python dictionary, padded with spaces to a multiple of 64 bytes.
-  private static func header(_ shape: [Int]) -> [UInt8] {
+  /// What stands before the elements: magic, version 1.0, u16 length, a Python dictionary, padded with spaces to a multiple of
+  /// 64 bytes.
+  public static func header(_ shape: [Int]) -> [UInt8] {
     let dimensions = shape.map { "\($0)," }.joined(separator: " ")
     let tuple = shape.count == 1 ? "(\(dimensions))" : "(\(dimensions.dropLast()))"
     var text = "{'descr': '\(Element.descr)', 'fortran_order': False, 'shape': \(tuple), }"

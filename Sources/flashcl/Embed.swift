@@ -4,12 +4,18 @@ import FlashCLFiles
 import FlashCLModels
 import FlashCLRuntime
 
+#if canImport(FoundationEssentials)
+  import FoundationEssentials
+#else
+  import Foundation
+#endif
+
 struct Embed: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "embed", abstract: "Turns sentences into vectors.",
     discussion: """
       With --output, one row of float32 for each sentence goes to a .npy file, in the order of the lines; without it, the \
-      cosine similarities of all pairs are printed. A file is read and written piece by piece. Until it is complete it \
+      cosine similarities of all pairs are printed, or, as npy, the rows. A file is read and written piece by piece. Until it is complete it \
       stands as OUTPUT.KEY.partial; after an interruption, the same command with --resume goes on where it ended.
       Example: flashcl embed --model all-MiniLM-L6-v2 --text 'A cat sits.' --text 'A kitten rests.'
       """)
@@ -19,7 +25,7 @@ struct Embed: ParsableCommand {
 
   @OptionGroup var model: ModelOption
   @OptionGroup var device: DeviceOption
-  @OptionGroup var output: FormatOption
+  @OptionGroup var output: ArrayFormatOption
 
   @Option(
     name: .customLong("text"), parsing: .unconditionalSingleValue,
@@ -60,7 +66,7 @@ struct Embed: ParsableCommand {
     let lines = try file.map { try Lines(file: $0) }
     let count = lines?.count ?? given.count
     let most = output.isJSON ? Self.mostInJSON : Self.mostInText
-    if path == nil && count > most {
+    if path == nil && !output.isArray && count > most {
       throw ValidationError(
         "\(count) sentences, and at most \(most) can be compared here; write them with --output E.npy")
     }
@@ -91,6 +97,10 @@ struct Embed: ParsableCommand {
       guard output.isJSON else { return }
       return try Output.json(
         Written(device: backend.deviceName, width: width, lines: count, cut: cut, output: path))
+    }
+    if output.isArray {
+      try Output.header([count, width], of: Float.self)
+      return try encode(sentences.dropFirst(0), from: 0, of: count, encoder, &cut) { try Output.append($0) }
     }
     var vectors: [[Float]] = []
     try encode(sentences.dropFirst(0), from: 0, of: count, encoder, &cut) { vectors.append($0) }
@@ -133,6 +143,13 @@ struct Embed: ParsableCommand {
     for text in given { fingerprint.combine(text) }
     lines?.withBytes { fingerprint.combine($0) }
     for text in [model.model, backend.deviceName, encoder.pooling.rawValue] { fingerprint.combine(text) }
+    // A model that was replaced under its old name makes other rows.
+    let folder = FileManager.default
+    for name in try [""] + folder.contentsOfDirectory(atPath: model.model).sorted() {
+      let attributes = try folder.attributesOfItem(atPath: "\(model.model)/\(name)")
+      let changed = (attributes[.modificationDate] as? Date)?.timeIntervalSinceReferenceDate ?? 0
+      fingerprint.combine("\(name) \(attributes[.size] ?? 0) \(changed)")
+    }
     return String(fingerprint.description.prefix(16))
   }
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import FlashCLFiles
 
 #if canImport(FoundationEssentials)
   import FoundationEssentials
@@ -27,6 +28,27 @@ struct FormatOption: ParsableArguments {
   var isJSON: Bool { format == .json }
 }
 
+/// The same for subcommands whose result is an array too.
+enum ArrayFormat: String, ExpressibleByArgument, CaseIterable, Sendable {
+  case text, json, npy
+}
+
+/// `--format`, for every subcommand whose result is an array too.
+struct ArrayFormatOption: ParsableArguments {
+  @Option(help: ArgumentHelp("How to print the result.", valueName: "text|json|npy"))
+  var format = ArrayFormat.text
+
+  var isJSON: Bool { format == .json }
+  var isArray: Bool { format == .npy }
+
+  /// Before long work: bytes are for a file or a pipe.
+  func validate() throws {
+    if isArray && isatty(1) == 1 {
+      throw ValidationError("--format npy is no text for a terminal; send it to a file: > result.npy")
+    }
+  }
+}
+
 /// Whoever read standard output has had enough: no failure, and nothing to say.
 struct ClosedPipe: Error {}
 
@@ -37,6 +59,27 @@ enum Output {
   }
 
   static func line(_ text: String) throws { try write(text + "\n") }
+
+  /// A .npy file, in C order.
+  static func array<Element: NumPyElement>(_ elements: [Element], shape: [Int]) throws {
+    try header(shape, of: Element.self)
+    try append(elements)
+  }
+
+  /// A matrix as a .npy file; none of its rows is a matrix of no columns.
+  static func rows<Element: NumPyElement>(_ rows: [[Element]]) throws {
+    try array(Array(rows.joined()), shape: [rows.count, rows.first?.count ?? 0])
+  }
+
+  /// What comes before the elements of a .npy file.
+  static func header<Element: NumPyElement>(_ shape: [Int], of _: Element.Type) throws {
+    try write(NumPyWriter<Element>.header(shape), to: 1, "standard output")
+  }
+
+  /// More elements of a .npy file.
+  static func append<Element: NumPyElement>(_ elements: [Element]) throws {
+    try elements.withUnsafeBytes { try write($0, to: 1, "standard output") }
+  }
 
   /// One JSON document on one line. Its fields are named as the properties of `value`: both are the interface.
   static func json(_ value: some Encodable) throws {

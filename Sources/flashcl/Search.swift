@@ -8,13 +8,14 @@ struct Search: ParsableCommand {
     commandName: "search", abstract: "Finds the lines whose vectors are nearest to a query's.",
     discussion: """
       The index is what 'flashcl embed --file LINES --output E.npy' wrote; every row is compared, on the device, by cosine. \
-      A line number, the similarity and the line are printed, the nearest first.
+      A line number, the similarity and the line are printed, the nearest first. \
+      As npy, line numbers and similarities, float64 [queries, top, 2].
       Example: flashcl search --model all-MiniLM-L6-v2 --index E.npy --texts lines.txt --query 'a small cat' --top 3
       """)
 
   @OptionGroup var model: ModelOption
   @OptionGroup var device: DeviceOption
-  @OptionGroup var output: FormatOption
+  @OptionGroup var output: ArrayFormatOption
   @Option(parsing: .unconditional, help: "A .npy file of float32, a row a line.")
   var index: String
   @Option(parsing: .unconditional, help: "The file of lines that the index was made of.")
@@ -57,6 +58,10 @@ struct Search: ParsableCommand {
     }
     let nearest = try NearestRows(file, on: backend)
     let found = try nearest.search(encoder.encode(query), count: top)
+    if output.isArray {
+      let numbers = found.joined().flatMap { [Double($0.row + 1), Double($0.similarity)] }
+      return try Output.array(numbers, shape: [query.count, min(top, file.shape[0]), 2])
+    }
     let wanted = Set(found.joined().map(\.row))
     var shown: [Int: String] = [:]
     if let lines {

@@ -8,7 +8,7 @@ struct Translate: ParsableCommand {
     abstract: "Turns texts into others with an encoder–decoder: translates, summarises, answers.",
     discussion: """
       Prints the best result of each text on a line of its own, in the input's order; with --n-best above 1 each with its \
-      score before it. What is not given is as the model's generation_config.json says.
+      score before it. As npy, their tokens, int32 [texts, results, longest], where −1 follows the last one. What is not given is as the model's generation_config.json says.
       Example: flashcl translate --model opus-mt-en-de --text 'A cat sits outside.' --beam 4
       """)
 
@@ -17,7 +17,7 @@ struct Translate: ParsableCommand {
 
   @OptionGroup var model: ModelOption
   @OptionGroup var device: DeviceOption
-  @OptionGroup var output: FormatOption
+  @OptionGroup var output: ArrayFormatOption
 
   @Option(
     name: .customLong("text"), parsing: .unconditionalSingleValue,
@@ -103,10 +103,14 @@ struct Translate: ParsableCommand {
               tokens: $0.tokens, score: $0.score,
               text: sources.isEmpty ? try translator.text($0.tokens) : nil)
           })
-        if output.isJSON { results.append(result) } else { try print(result) }
+        if output.format != .text { results.append(result) } else { try print(result) }
       }
     }
-    if output.isJSON { try Output.json(Report(device: backend.deviceName, translations: results)) }
+    switch output.format {
+    case .text: break
+    case .json: try Output.json(Report(device: backend.deviceName, translations: results))
+    case .npy: try printArray(results)
+    }
   }
 
   private func print(_ result: Result) throws {
@@ -114,6 +118,18 @@ struct Translate: ParsableCommand {
       let text = entry.text.map { escaped($0) } ?? entry.tokens.map { "\($0)" }.joined(separator: ",")
       try Output.line(nBest > 1 ? "\(fixed(Double(entry.score), 4))\t\(text)" : text)
     }
+  }
+
+  private func printArray(_ results: [Result]) throws {
+    let longest = results.flatMap(\.hypotheses).map(\.tokens.count).max() ?? 0
+    let rows = results.flatMap { result in
+      // A text of no tokens has one result.
+      (0..<nBest).flatMap { index -> [Int32] in
+        let tokens = index < result.hypotheses.count ? result.hypotheses[index].tokens : []
+        return tokens + Array(repeating: -1, count: longest - tokens.count)
+      }
+    }
+    try Output.array(rows, shape: [results.count, nBest, longest])
   }
 
   private struct Report: Encodable {

@@ -241,6 +241,53 @@ private let noOpenCL = ["FLASHCL_OPENCL_LIBRARY": "/nonexistent"]
     #expect(try FloatArray(scratch.path("e.npy")).shape == [1, 48])
   }
 
+  /// Rows that a model of the same name and other weights left are not gone on with.
+  @Test func anotherModelBeginsAnew() throws {
+    let scratch = try Scratch()
+    let model = try Models.bert(in: scratch)
+    try scratch.file("lines", (0..<20).map { "cat \($0)\n" }.joined()).close()
+    let arguments = [
+      "embed", "--model", model, "--file", scratch.path("lines"), "--batch", "4", "--output",
+      scratch.path("e.npy"),
+    ]
+    let limited = ["-c", "ulimit -f 3; \"$0\" \"$@\"; exit $?", flashcl.path] + arguments
+    try #expect(run(limited, program: URL(fileURLWithPath: "/bin/sh")).status != 0)
+    let weights = URL(fileURLWithPath: model + "/model.safetensors")
+    try Data(contentsOf: weights).write(to: weights)
+    let again = try run(arguments + ["--resume"])
+    #expect(again.status == 0 && again.errors.contains("nothing to go on with"), "\(again.errors)")
+  }
+
+  /// `--format npy` on standard output holds what the other forms say.
+  @Test func arraysOnStandardOutput() throws {
+    let scratch = try Scratch()
+    let model = try Models.bert(in: scratch)
+    func array(_ arguments: [String]) throws -> FloatArray {
+      let file = try scratch.file("out.npy")
+      let result = try run(arguments + ["--model", model, "--format", "npy"], output: file)
+      #expect(result.status == 0, "\(result.errors)")
+      return try FloatArray(scratch.path("out.npy"))
+    }
+    let text = ["embed", "--text", "the cat", "a dog", "x"]
+    let json = try run(text + ["--model", model, "--format", "json"]).json()
+    let rows = try #require(json["embeddings"] as? [[Double]])
+    let embedded = try array(text)
+    #expect(embedded.shape == [3, 48])
+    #expect(distance(embedded.elements, rows.joined().map { Float($0) }) < 1e-6)
+
+    let tokens = ["logits", "--tokens", "2,7,3"]
+    try #expect(run(tokens + ["--model", model, "--output", scratch.path("l.npy")]).status == 0)
+    let (written, printed) = (try FloatArray(scratch.path("l.npy")), try array(tokens))
+    #expect(printed.shape == written.shape && printed.elements == written.elements)
+    let logits = try run(tokens + ["--model", model, "--format", "json"]).json()
+    let numbers = try #require(logits["logits"] as? [[Double]])
+    #expect(distance(written.elements, numbers.joined().map { Float($0) }) < 1e-6)
+    #expect(logits["shape"] as? [Int] == written.shape)
+    let lines = try run(tokens + ["--model", model]).output.split(separator: "\n")
+    let best = written.row(1).indices.max { written.elements[$0] < written.elements[$1] } ?? 0
+    #expect(lines.count == 3 && lines[1].hasPrefix("1\t7\t\(best - written.shape[1]): "), "\(lines)")
+  }
+
   @Test func cutLinesAreCounted() throws {
     let scratch = try Scratch()
     let model = try Models.bert(in: scratch)
@@ -624,7 +671,6 @@ private let noOpenCL = ["FLASHCL_OPENCL_LIBRARY": "/nonexistent"]
     ["logits", "--model", model, "--tokens", "1,x", "--output", "l.npy"],
     ["logits", "--model", model, "--tokens", "", "--output", "l.npy"],
     ["logits", "--model", model, "--tokens", "1,", "--output", "l.npy"],
-    ["logits", "--model", model, "--tokens", "1"],
     ["embed", "--model", model], ["embed", "--model", model, "--text", "a", "--file", "b"],
     ["tokenize", "--model", model], ["tokenize", "--model", model, "--text", "a", "--file", "b"],
     ["detokenize", "--model", model, "--ids", "1;2"], ["inspect"], ["devices", "more"],

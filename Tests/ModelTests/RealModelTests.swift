@@ -120,6 +120,23 @@ struct MiniLMTests {
       #expect(cosine >= 0.99999, "sentence \(index)")
     }
     #expect(vectors.count == count)
+
+    // Whoever is nearer by more than the error is nearer here too.
+    func cosines(_ rows: [ArraySlice<Float>]) -> [[Double]] {
+      rows.map { a in rows.map { b in zip(a, b).reduce(0.0) { $0 + Double($1.0) * Double($1.1) } } }
+    }
+    let expected = cosines(vectors.indices.map { truth.elements[$0 * 384..<($0 + 1) * 384] })
+    let found = cosines(vectors.map { $0[...] })
+    var pairs = 0
+    for index in vectors.indices {
+      let order = vectors.indices.sorted { expected[index][$1] < expected[index][$0] }
+      for (near, far) in zip(order, order.dropFirst())
+      where expected[index][near] - expected[index][far] > 2e-5 {
+        pairs += 1
+        #expect(found[index][near] > found[index][far], "of sentence \(index), \(near) and \(far)")
+      }
+    }
+    #expect(pairs > count * (count - 2) * 9 / 10, "too many ties to say anything")
   }
 
   @Test func tokenizerIsThatOfTheTokenizersPackage() throws {

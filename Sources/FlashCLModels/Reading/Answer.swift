@@ -14,14 +14,7 @@ extension EncoderModel {
   /// of words are widened to whole words.
   public func answer(_ question: String, context: String, top: Int = 1, longest: Int = 15) throws -> [Answer]
   {
-    let encoding = try encode(question, pair: context)
-    let scores = try scores([encoding])[0]
-    let places = encoding.ids.indices.filter { encoding.sources[$0] == 1 }
-    guard !places.isEmpty else { throw ModelError("the context has no tokens") }
-    // Only the context can hold an answer; the token that stands for the whole says that there is none.
-    let none = encoder.summary == .first ? 0 : encoding.count - 1
-    let starts = softmax((places + [none]).map { scores[2 * $0] })
-    let ends = softmax((places + [none]).map { scores[2 * $0 + 1] })
+    let (encoding, places, starts, ends) = try ends(question, context)
     var found: [(score: Double, first: Int, last: Int)] = []
     for first in places.indices {
       for last in first..<min(first + longest, places.count) {
@@ -45,6 +38,28 @@ extension EncoderModel {
       }
     }
     return Array(answers.sorted { $1.score < $0.score }.prefix(top))
+  }
+
+  /// The probabilities that an answer begins and ends at each token of the context, and, in the last row, that there is
+  /// none, `[tokens + 1, 2]`.
+  public func answerProbabilities(_ question: String, context: String) throws -> [[Double]] {
+    let (_, _, starts, ends) = try ends(question, context)
+    return zip(starts, ends).map { [$0, $1] }
+  }
+
+  private func ends(_ question: String, _ context: String) throws -> (
+    Encoding, places: [Int], starts: [Double], ends: [Double]
+  ) {
+    let encoding = try encode(question, pair: context)
+    let scores = try scores([encoding])[0]
+    let places = encoding.ids.indices.filter { encoding.sources[$0] == 1 }
+    guard !places.isEmpty else { throw ModelError("the context has no tokens") }
+    // Only the context can hold an answer; the token that stands for the whole says that there is none.
+    let none = encoder.summary == .first ? 0 : encoding.count - 1
+    return (
+      encoding, places, softmax((places + [none]).map { scores[2 * $0] }),
+      softmax((places + [none]).map { scores[2 * $0 + 1] })
+    )
   }
 
   private static func words(_ range: Range<Int>, _ scalars: [UnicodeScalar]) -> Range<Int> {

@@ -15,7 +15,6 @@ extension EncoderModel {
   /// opens a new stretch and "I-" goes on.
   public func tag(_ text: String) throws -> [Span] {
     let encoding = try encode(text)
-    let (scores, classes) = (try scores([encoding])[0], encoder.labels.count)
     let scalars = Array(text.unicodeScalars)
     var open: (label: String, scores: [Double], range: Range<Int>)?
     var spans: [Span] = []
@@ -28,8 +27,7 @@ extension EncoderModel {
           label: span.label, score: span.scores.reduce(0, +) / Double(span.scores.count),
           text: String(scalars, span.range), range: span.range))
     }
-    for index in encoding.ids.indices where encoding.sources[index] != nil {
-      let probabilities = softmax(scores[index * classes..<(index + 1) * classes])
+    for (index, probabilities) in try tokenProbabilities(encoding) {
       let best = probabilities.indices.max { probabilities[$0] < probabilities[$1] } ?? 0
       let name = encoder.labels[best]
       let (begins, label) = (
@@ -47,6 +45,18 @@ extension EncoderModel {
     }
     close()
     return spans
+  }
+
+  /// The probability of every class for each token of a text, the model's own tokens left out, `[tokens, classes]`.
+  public func tagProbabilities(_ text: String) throws -> [[Double]] {
+    try tokenProbabilities(encode(text)).map(\.1)
+  }
+
+  private func tokenProbabilities(_ encoding: Encoding) throws -> [(index: Int, probabilities: [Double])] {
+    let (scores, classes) = (try scores([encoding])[0], encoder.labels.count)
+    return encoding.ids.indices.filter { encoding.sources[$0] != nil }.map {
+      ($0, softmax(scores[$0 * classes..<($0 + 1) * classes]))
+    }
   }
 }
 

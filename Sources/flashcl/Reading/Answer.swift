@@ -5,7 +5,9 @@ struct Answer: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "answer", abstract: "Finds the answer to a question in a text.",
     discussion: """
-      Prints one answer a line: probability, first character and the one after the last, counted from 0, and the answer.
+      Prints one answer a line: probability, first character and the one after the last, counted from 0, and the answer. \
+      As npy, the probabilities that it begins and ends at each token of the context, float64 [tokens + 1, 2]; the last row is \
+      that of no answer.
       Example: flashcl answer --model bert-squad --question 'Where did she live?' --context 'Ada Lovelace lived in London.'
       """)
 
@@ -27,6 +29,7 @@ struct Answer: ParsableCommand {
 
   func run() throws {
     let model = try options.load(.span)
+    if options.isArray { return try Output.rows(model.answerProbabilities(question, context: context)) }
     let answers = try model.answer(question, context: context, top: top, longest: longest)
     if options.isJSON {
       return try Output.json(

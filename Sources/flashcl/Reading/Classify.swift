@@ -5,7 +5,8 @@ struct Classify: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "classify", abstract: "Says which class a text, or a pair of texts, is of.",
     discussion: """
-      Prints one text a line: class, probability, text. With --pair the model reads each text together with a second one.
+      Prints one text a line: class, probability, text. With --pair the model reads each text together with a second one. As \
+      npy, the score of every class, float64 [texts, classes].
       Example: flashcl classify --model distilbert-sst2 --text 'What a film!' --text 'I slept through it.'
       """)
 
@@ -44,6 +45,7 @@ struct Classify: ParsableCommand {
       }
     }
     Terminal.progress("")
+    if options.isArray { return try Output.rows(results.map { $0.scores.map(\.score) }) }
     if options.isJSON {
       return try Output.json(Report(device: model.encoder.backend.deviceName, results: results))
     }

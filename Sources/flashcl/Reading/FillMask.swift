@@ -5,7 +5,8 @@ struct FillMask: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "fill-mask", abstract: "Guesses the word behind a mask token.",
     discussion: """
-      Prints one guess a line: probability, token, text; of several masks one after the other.
+      Prints one guess a line: probability, token, text; of several masks one after the other. As npy, the \
+      probability of every token at each mask, float64 [masks, vocabulary].
       Example: flashcl fill-mask --model bert-base-uncased --text 'Paris is the [MASK] of France.' --top 3
       """)
 
@@ -21,6 +22,7 @@ struct FillMask: ParsableCommand {
 
   func run() throws {
     let model = try options.load(.maskedToken)
+    if options.isArray { return try Output.rows(model.maskProbabilities(text)) }
     let masks = try model.fillMask(text, top: top)
     if options.isJSON {
       return try Output.json(

@@ -6,11 +6,12 @@ import FlashCLModels
 struct ReadingOptions: ParsableArguments {
   @OptionGroup var model: ModelOption
   @OptionGroup var device: DeviceOption
-  @OptionGroup var output: FormatOption
+  @OptionGroup var output: ArrayFormatOption
   @Flag(help: "Cut a text that is longer than the model takes, instead of refusing it.")
   var truncate = false
 
   var isJSON: Bool { output.isJSON }
+  var isArray: Bool { output.isArray }
 
   /// The model, whose head must answer this question.
   func load(_ task: EncoderTask) throws -> EncoderModel {

@@ -6,7 +6,7 @@ struct Tag: ParsableCommand {
     commandName: "tag", abstract: "Finds names and other entities in a text.",
     discussion: """
       Prints one entity a line: its first character and the one after its last, counted from 0, its class, probability, and \
-      text.
+      text. As npy, the probability of every class for each token of the texts, float64 [tokens, classes].
       Example: flashcl tag --model bert-ner --text 'Ada Lovelace lived in London.'
       """)
 
@@ -21,6 +21,7 @@ struct Tag: ParsableCommand {
 
   func run() throws {
     let model = try options.load(.token)
+    if options.isArray { return try Output.rows(text.flatMap { try model.tagProbabilities($0) }) }
     let results = try text.map { text in
       Report.Result(
         text: text,

@@ -2,15 +2,17 @@
 
     python make_reading.py                 (packages: requirements.txt; after make_encoders.py)
 
-Writes reading/vocab.txt and reading/answers.json: fill-mask, text-classification (pairs too), token-classification
-(aggregation "simple") and question-answering.
+Writes reading/vocab.txt, reading/bert-tag and reading/answers.json: fill-mask, text-classification (pairs too),
+token-classification (aggregation "simple") and question-answering.
 """
 
+import copy
 import json
 import shutil
 import tempfile
 from pathlib import Path
 
+import torch
 from transformers import (
     AutoModelForMaskedLM, AutoModelForQuestionAnswering, AutoModelForSequenceClassification,
     AutoModelForTokenClassification, BertTokenizerFast, pipeline,
@@ -31,6 +33,25 @@ def rounded(value):
     return float(f"{value:.7g}") if hasattr(value, "dtype") or isinstance(value, float) else value
 
 
+def tagger(tokenizer):
+    """The tiny BERT of classes, with B- and I- classes of two kinds, each of which is some token's likeliest."""
+    model = AutoModelForTokenClassification.from_pretrained(HERE / "encoders" / "bert-token").float().eval()
+    labels = ["O", "B-PLACE", "I-PLACE", "B-BEAST", "I-BEAST"]
+    model.config.id2label = dict(enumerate(labels))
+    model.config.label2id = {label: index for index, label in enumerate(labels)}
+    model.config.num_labels = len(labels)
+    generator = torch.Generator().manual_seed(5)
+    width = model.config.hidden_size
+    head = torch.nn.Linear(width, len(labels))
+    with torch.no_grad():
+        head.weight.copy_(torch.randn(len(labels), width, generator=generator))
+        head.bias.zero_()
+        model.classifier, model.num_labels = head, len(labels)
+        logits = torch.cat([model(**tokenizer(t, return_tensors="pt")).logits[0] for t in TEXTS])
+        head.bias.copy_(-logits.mean(0))
+    return model
+
+
 def main():
     folder = HERE / "reading"
     shutil.rmtree(folder, ignore_errors=True)
@@ -44,14 +65,16 @@ def main():
             model = kind.from_pretrained(HERE / "encoders" / f"bert-{head}").float().eval()
             return call(pipeline(task, model=model, tokenizer=tokenizer, device="cpu"))
 
+        model = tagger(tokenizer)
+        model.save_pretrained(folder / "bert-tag")
+        tag = pipeline("token-classification", model=copy.deepcopy(model), tokenizer=tokenizer, device="cpu")
         answers = {
             "fill_mask": run("fill-mask", "masked", AutoModelForMaskedLM, lambda p: [
                 {"text": t, "guesses": p(t, top_k=4)} for t in ["The [MASK] is there.", "paris is [MASK]"]]),
             "classify": run("text-classification", "sequence", AutoModelForSequenceClassification, lambda p: [
                 {"text": t, "pair": None, "scores": p(t, top_k=None)} for t in TEXTS] + [
                 {"text": t, "pair": "it is", "scores": p({"text": t, "text_pair": "it is"}, top_k=None)} for t in TEXTS]),
-            "tag": run("token-classification", "token", AutoModelForTokenClassification, lambda p: [
-                {"text": t, "entities": p(t, aggregation_strategy="simple")} for t in TEXTS]),
+            "tag": [{"text": t, "entities": tag(t, aggregation_strategy="simple")} for t in TEXTS],
             "answer": run("question-answering", "span", AutoModelForQuestionAnswering, lambda p: [
                 {"question": "Is it?", "context": t, "answer": p(question="Is it?", context=t)}
                 for t in TEXTS]),
