@@ -60,6 +60,9 @@ FILE_TEXT(rope) = {
 FILE_TEXT(silu_multiply) = {
 #embed "silu_multiply.cl" suffix(, )
   0};
+FILE_TEXT(softcap) = {
+#embed "softcap.cl" suffix(, )
+  0};
 FILE_TEXT(softmax) = {
 #embed "softmax.cl" suffix(, )
   0};
@@ -68,6 +71,9 @@ FILE_TEXT(top_k) = {
   0};
 FILE_TEXT(weight_tile) = {
 #embed "weight_tile.cl" suffix(, )
+  0};
+FILE_TEXT(weighted_gather) = {
+#embed "weighted_gather.cl" suffix(, )
   0};
 FILE_TEXT(weights) = {
 #embed "weights.cl" suffix(, )
@@ -95,9 +101,11 @@ static const struct {
   {"rms_norm.cl", rms_norm},
   {"rope.cl", rope},
   {"silu_multiply.cl", silu_multiply},
+  {"softcap.cl", softcap},
   {"softmax.cl", softmax},
   {"top_k.cl", top_k},
   {"weight_tile.cl", weight_tile},
+  {"weighted_gather.cl", weighted_gather},
   {"weights.cl", weights},
 };
 

@@ -131,7 +131,7 @@ oclgrind() (
   export OCLGRIND_DATA_RACES=1 OCLGRIND_LOG="$scratch/oclgrind.log" FLASHCL_CAPABILITIES=none FLASHCL_CACHE=none
   : >"$OCLGRIND_LOG"
   check oclgrind --quick \
-    '^((embedding|.*_norm|gelu|silu_multiply|gelu_multiply|gather|rope|softmax|argmax|top_k|cache_append|cache_copy|attention_weights)\(|linear\((?!.*inputs=1536)|attention\(.*(D=1,|lengths=(2|19),|Lq=1,Lk=1,|options=(window_5_3|big_bird|mixed|sinks),))'
+    '^((embedding|.*_norm|gelu|silu_multiply|gelu_multiply|softcap|gather|weighted_gather|rope|softmax|argmax|top_k|cache_append|cache_copy|attention_weights)\(|linear\((?!.*inputs=1536)|attention\(.*(D=1,|lengths=(2|19),|Lq=1,Lk=1,|options=(window_5_3|big_bird|mixed|sinks),))'
 )
 
 [ $# -gt 0 ] || set -- pocl pretend intel rusticl oclgrind

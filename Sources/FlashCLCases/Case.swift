@@ -66,8 +66,9 @@ extension Case {
   /// Every table of the project.
   public static var all: [Case] {
     [
-      embeddingCases, gatherCases, layerNormCases, rmsNormCases, geluCases, siluMultiplyCases,
-      geluMultiplyCases, ropeCases, linearCases,
+      embeddingCases, gatherCases, weightedGatherCases, layerNormCases, rmsNormCases, geluCases,
+      siluMultiplyCases,
+      geluMultiplyCases, softcapCases, ropeCases, linearCases,
       attentionCases, attentionWeightsCases, cacheAppendCases, cacheCopyCases, softmaxCases, argMaxCases,
       topKCases,
     ].flatMap { $0 }

@@ -3,8 +3,7 @@ import FlashCLFiles
 
 /// A model's files seen by one architecture: its settings and tensors by name, each checked before it is used.
 ///
-/// Settings and tensors have two names, transformers' (config.json, safetensors) and llama.cpp's (GGUF); an architecture
-/// states both side by side.
+/// Architectures speak transformers' names (config.json, safetensors); of a GGUF file they are looked up in `names`.
 public final class Checkpoint {
   public enum Format: Sendable { case huggingFace, gguf }
 
@@ -12,9 +11,11 @@ public final class Checkpoint {
   public let format: Format
   /// The architecture's name in the file: `LlamaForCausalLM`, or `llama` in GGUF.
   public let architecture: String
+  /// llama.cpp's names of the architecture's parts.
+  var names = GGUFNames()
   /// Called with the share of the layers that is loaded.
   public var progress: ((Double) -> Void)?
-  private let backend: any Backend
+  let backend: any Backend
   private let settings: Settings
   private let tensors: Tensors
 
@@ -62,10 +63,10 @@ public final class Checkpoint {
 
 extension Checkpoint {
   /// A setting by its name in config.json, or in GGUF's metadata under the architecture's prefix.
-  private func setting(_ name: String, gguf: String?) -> (name: String, value: Double?, isThere: Bool) {
+  private func setting(_ name: String) -> (name: String, value: Double?, isThere: Bool) {
     switch settings {
     case .gguf(let file):
-      let key = "\(architecture).\(gguf ?? name)"
+      let key = "\(architecture).\(names.settings[name] ?? name)"
       return (key, file[key]?.double, file[key] != nil)
     case .config(let config):
       let value = config[name]
@@ -79,8 +80,8 @@ extension Checkpoint {
   }
 
   /// A real setting; throws where it is missing without a default, or no number.
-  func number(_ name: String, gguf: String? = nil, default fallback: Float? = nil) throws -> Float {
-    let (name, value, isThere) = setting(name, gguf: gguf)
+  func number(_ name: String, default fallback: Float? = nil) throws -> Float {
+    let (name, value, isThere) = setting(name)
     if !isThere, let fallback { return fallback }
     guard let value, value.isFinite else {
       throw error("the setting \(name) is \(isThere ? "no number" : "missing")")
@@ -89,8 +90,8 @@ extension Checkpoint {
   }
 
   /// A count of something: 1 or more, at most 2²⁴, so that products of two counts stay far from overflow.
-  func size(_ name: String, gguf: String? = nil, default fallback: Int? = nil) throws -> Int {
-    let (name, value, isThere) = setting(name, gguf: gguf)
+  func size(_ name: String, default fallback: Int? = nil) throws -> Int {
+    let (name, value, isThere) = setting(name)
     if !isThere, let fallback { return fallback }
     guard let value, let size = Int(exactly: value), (1...1 << 24).contains(size) else {
       let found = value.map { "\($0)" } ?? (isThere ? "no number" : "missing")
@@ -101,7 +102,7 @@ extension Checkpoint {
 
   /// A whole number from 0 on, such as a token's id.
   func count(_ name: String, default fallback: Int? = nil) throws -> Int {
-    let (name, value, isThere) = setting(name, gguf: nil)
+    let (name, value, isThere) = setting(name)
     if !isThere, let fallback { return fallback }
     guard let value, let count = Int(exactly: value), (0...1 << 24).contains(count) else {
       throw error("the setting \(name) is no whole number from 0 to \(1 << 24)")
@@ -109,10 +110,11 @@ extension Checkpoint {
     return count
   }
 
-  /// A limit of config.json: nil where it is absent, null, or not above 0, which all mean that there is none.
+  /// A limit: nil where it is absent, null, or not above 0, which all mean that there is none.
   func limit(_ name: String) throws -> Int? {
-    guard let value = self[name], !value.isNull else { return nil }
-    guard let limit = value.int, limit <= 1 << 24 else {
+    let (name, value, isThere) = setting(name)
+    guard isThere else { return nil }
+    guard let value, let limit = Int(exactly: value), limit <= 1 << 24 else {
       throw error("the setting \(name) is no whole number up to \(1 << 24)")
     }
     return limit > 0 ? limit : nil
@@ -178,19 +180,37 @@ extension Checkpoint {
     }
     return match.1
   }
+}
 
-  /// Refuses rope scaling by name: until it is there, a scaled model would be wrong in silence.
-  public func refuseRopeScaling() throws {
+// MARK: - Rope scaling
+
+extension Checkpoint {
+  /// Throws where the file names a kind that is not known.
+  public func requireRopeScaling() throws {
+    if !has("rope_freqs.weight") { _ = try ropeScaling(rotary: 2, context: 1) }
+  }
+
+  /// The kind that the file names; nil where it has none.
+  var ropeScalingKind: String? {
+    switch settings {
+    case .gguf(let file): file["\(architecture).rope.scaling.type"]?.string
+    case .config(let config):
+      config["rope_scaling"].flatMap {
+        $0.isNull ? nil : $0["rope_type"]?.string ?? $0["type"]?.string ?? "?"
+      }
+    }
+  }
+
+  /// A number of it, by its name in config.json.
+  func ropeScalingSetting(_ name: String) -> Double? {
     switch settings {
     case .gguf(let file):
-      if let type = file["\(architecture).rope.scaling.type"]?.string, type != "none" {
-        throw error("rope scaling '\(type)' is not supported yet")
-      }
-      if has("rope_freqs.weight") { throw error("rope scaling by rope_freqs.weight is not supported yet") }
-    case .config(let config):
-      guard let scaling = config["rope_scaling"], !scaling.isNull else { return }
-      let type = scaling["rope_type"]?.string ?? scaling["type"]?.string ?? "?"
-      if type != "default" { throw error("rope scaling '\(type)' is not supported yet") }
+      let names = [
+        "original_max_position_embeddings": "original_context_length", "beta_fast": "yarn_beta_fast",
+        "beta_slow": "yarn_beta_slow", "attention_factor": "attn_factor",
+      ]
+      return file["\(architecture).rope.scaling.\(names[name] ?? name)"]?.double
+    case .config(let config): return config["rope_scaling"]?[name]?.double
     }
   }
 }
@@ -200,15 +220,17 @@ extension Checkpoint {
 extension Checkpoint {
   /// True where a file has the tensor; a model of random weights has none beyond those that it must have.
   func has(_ name: String) -> Bool {
-    if case .file(let file) = tensors { return file.entry(named: name) != nil }
+    if case .file(let file) = tensors { return file.entry(named: stored(name)) != nil }
     return false
   }
 
-  private func name(_ hf: String, _ gguf: String?) -> String { format == .gguf ? gguf ?? hf : hf }
+  /// The name that the file has for it.
+  private func stored(_ name: String) -> String { format == .gguf ? names.tensor(name) : name }
 
   /// The tensor of that name, which must have this shape.
   private func entry(_ name: String, _ shape: [Int]) throws -> TensorEntry {
     let entry: TensorEntry?
+    let name = stored(name)
     switch tensors {
     case .file(let file): entry = file.entry(named: name)
     case .random(let weights): entry = weights.entry(name, shape)
@@ -235,11 +257,11 @@ extension Checkpoint {
   }
 
   /// Rows of a table with this many columns: how a vocabulary's size is found.
-  func rows(_ hf: String, gguf: String? = nil, columns: Int) throws -> Int {
+  func rows(_ name: String, columns: Int) throws -> Int {
     guard case .file(let file) = tensors else {
-      return try size(hf.contains("token_type") ? "type_vocab_size" : "vocab_size")
+      return try size(name.contains("token_type") ? "type_vocab_size" : "vocab_size")
     }
-    let name = name(hf, gguf)
+    let name = stored(name)
     guard let entry = file.entry(named: name) else { throw error("the tensor \(name) is missing") }
     guard entry.shape.count == 2, entry.shape[1] == columns, entry.shape[0] > 0 else {
       throw error("the tensor \(name) is \(entry.shape), expected [rows, \(columns)]")
@@ -248,9 +270,7 @@ extension Checkpoint {
   }
 
   /// A vector of f32, whatever its storage.
-  func vector(_ hf: String, gguf: String? = nil, _ count: Int) throws -> Tensor {
-    try tensor(name(hf, gguf), [count])
-  }
+  func vector(_ name: String, _ count: Int) throws -> Tensor { try tensor(name, [count]) }
 
   /// A tensor of f32, whatever its storage.
   func tensor(_ name: String, _ shape: [Int]) throws -> Tensor {
@@ -258,11 +278,8 @@ extension Checkpoint {
   }
 
   /// A layer norm's gain and bias.
-  func norm(_ hf: String, gguf: String? = nil, _ count: Int) throws -> (gain: Tensor, bias: Tensor) {
-    (
-      gain: try vector("\(hf).weight", gguf: gguf.map { "\($0).weight" }, count),
-      bias: try vector("\(hf).bias", gguf: gguf.map { "\($0).bias" }, count)
-    )
+  func norm(_ name: String, _ count: Int) throws -> (gain: Tensor, bias: Tensor) {
+    (gain: try vector("\(name).weight", count), bias: try vector("\(name).bias", count))
   }
 
   /// The elements of a tensor of that shape, row-major.
@@ -287,9 +304,9 @@ extension Checkpoint {
 
   /// A weight `[outputs, inputs]`, laid out for the backend.
   func weight(
-    _ hf: String, gguf: String? = nil, _ shape: [Int], order: WeightSource.Order = .outputsByInputs
+    _ name: String, _ shape: [Int], order: WeightSource.Order = .outputsByInputs
   ) throws -> Weight {
-    try prepare([(name(hf, gguf), shape[0])], inputs: shape[1], order: order)
+    try prepare([Rows(name, [shape[0], shape[1]])], inputs: shape[1], order: order)
   }
 
   /// The rows of a table from `first` on, `[rows, columns]`: BART's positions begin with the third.
@@ -308,32 +325,55 @@ extension Checkpoint {
   }
 
   /// A weight that some files leave out; nil where it is missing.
-  func optionalWeight(_ hf: String, gguf: String? = nil, _ shape: [Int]) throws -> Weight? {
-    has(name(hf, gguf)) ? try weight(hf, gguf: gguf, shape) : nil
+  func optionalWeight(_ name: String, _ shape: [Int]) throws -> Weight? {
+    has(name) ? try weight(name, shape) : nil
+  }
+
+  /// Rows of a matrix in the file: all of them, or some of heads that lie interleaved, or of one expert among several.
+  struct Rows {
+    let name: String  // without `.weight`
+    /// Its axes in the file; the rows are those of all axes but the last.
+    let stored: [Int]
+    let range: Range<Int>
+
+    init(_ name: String, _ stored: [Int], _ range: Range<Int>? = nil) {
+      (self.name, self.stored) = (name, stored)
+      self.range = range ?? 0..<stored.dropLast().reduce(1, *)
+    }
+  }
+
+  /// Rows of weights with the same inputs as one, stacked by outputs.
+  func weight(_ rows: [Rows], inputs: Int) throws -> Weight {
+    try prepare(
+      rows.map { Rows("\($0.name).weight", $0.stored, $0.range) }, inputs: inputs, order: .outputsByInputs)
+  }
+
+  /// The biases that belong to these rows; nil where none of them exists, 0 for a missing one.
+  func bias(_ rows: [Rows]) throws -> Tensor? {
+    guard rows.contains(where: { has("\($0.name).bias") }) else { return nil }
+    let values = try rows.flatMap { rows in
+      try has("\(rows.name).bias")
+        ? Array(floats("\(rows.name).bias", [rows.stored.dropLast().reduce(1, *)])[rows.range])
+        : [Float](repeating: 0, count: rows.range.count)
+    }
+    return try backend.tensor(values, [values.count])
   }
 
   /// Several weights with the same inputs as one, stacked by outputs; names are without `.weight`.
-  func stacked(_ parts: [(hf: String, gguf: String, outputs: Int)], inputs: Int) throws -> Weight {
-    try prepare(
-      parts.map { (name("\($0.hf).weight", "\($0.gguf).weight"), $0.outputs) }, inputs: inputs,
-      order: .outputsByInputs)
+  func stacked(_ parts: [(name: String, outputs: Int)], inputs: Int) throws -> Weight {
+    try weight(parts.map { Rows($0.name, [$0.outputs, inputs]) }, inputs: inputs)
   }
 
   /// The biases that belong to `stacked`; nil where none of them exists, 0 for a missing one.
-  func stackedBias(_ parts: [(hf: String, gguf: String, outputs: Int)]) throws -> Tensor? {
-    let names = parts.map { (name: name("\($0.hf).bias", "\($0.gguf).bias"), outputs: $0.outputs) }
-    guard names.contains(where: { has($0.name) }) else { return nil }
-    let values = try names.flatMap {
-      has($0.name) ? try floats($0.name, [$0.outputs]) : [Float](repeating: 0, count: $0.outputs)
-    }
-    return try backend.tensor(values, [values.count])
+  func stackedBias(_ parts: [(name: String, outputs: Int)]) throws -> Tensor? {
+    try bias(parts.map { Rows($0.name, [$0.outputs, 1]) })
   }
 
   /// Weights that their file holds with more axes than two, each `stored`, as one, stacked by outputs.
   func stacked(_ names: [String], stored: [Int], outputs: Int, inputs: Int, order: WeightSource.Order) throws
     -> Weight
   {
-    try prepare(names.map { ($0, outputs) }, inputs: inputs, order: order, stored: stored)
+    try prepare(names.map { Rows($0, stored, 0..<outputs) }, inputs: inputs, order: order, isWhole: true)
   }
 
   /// A weight `[outputs, inputs]` that was made of a file's tensors.
@@ -345,21 +385,32 @@ extension Checkpoint {
     }
   }
 
+  /// `isWhole`: the rows' number is that of outputs, whatever the tensor's axes are in the file.
   private func prepare(
-    _ parts: [(name: String, outputs: Int)], inputs: Int, order: WeightSource.Order, stored: [Int]? = nil
+    _ rows: [Rows], inputs: Int, order: WeightSource.Order, isWhole: Bool = false
   ) throws -> Weight {
     var entries: [TensorEntry] = []
-    let sources = try parts.map { part in
-      let expected = stored ?? (order == .outputsByInputs ? [part.outputs, inputs] : [inputs, part.outputs])
-      let entry = try entry(part.name, expected)
-      let bytes = try bytes(of: entry)
-      guard let type = entry.type, type != .i32, order == .outputsByInputs || !type.isQuantised else {
-        throw error("the weight \(part.name) cannot be of type \(entry.typeName)")
+    var checked: Set<String> = []
+    let sources = try rows.map { rows in
+      let isTransposed = order == .inputsByOutputs
+      let entry = try entry(
+        rows.name, isTransposed && !isWhole ? rows.stored.reversed() : rows.stored)
+      guard let type = entry.type, type != .i32, !isTransposed || !type.isQuantised,
+        inputs % type.blockLength == 0
+      else {
+        throw error("the weight \(entry.name) cannot be of type \(entry.typeName) with rows of \(inputs)")
       }
-      guard isFinite(bytes, type) else { throw error("the tensor \(part.name) holds NaN or infinity") }
-      entries.append(entry)
+      var bytes = try bytes(of: entry)
+      if checked.insert(entry.name).inserted {
+        guard isFinite(bytes, type) else { throw error("the tensor \(entry.name) holds NaN or infinity") }
+        entries.append(entry)
+      }
+      if !isTransposed && !isWhole {
+        let bounds = type.bytes(rows.range.lowerBound * inputs)..<type.bytes(rows.range.upperBound * inputs)
+        bytes = UnsafeRawBufferPointer(rebasing: bytes[bounds])
+      }
       return try WeightSource(
-        name: part.name, outputs: part.outputs, inputs: inputs, type: type, order: order, bytes: bytes)
+        name: entry.name, outputs: rows.range.count, inputs: inputs, type: type, order: order, bytes: bytes)
     }
     let weight = try backend.prepare(sources)
     for entry in entries { release(entry) }

@@ -39,6 +39,8 @@ public struct Step {
   public let lengths: Tensor  // [sequences] i32: keys in the cache with these tokens' own
   /// The most keys of one sequence.
   public let longest: Int
+  /// The most tokens that a sequence has room for.
+  public let capacity: Int
   /// What attention does: decode's splits of the keys, or prefill's tiles of queries.
   public let phase: Phase
   /// What linear layers do: decode's sums, or prefill's tiles, which read each weight once for many rows.

@@ -12,16 +12,34 @@ public enum Architectures {
   }
 
   private struct Entry: Sendable {
-    let names: [String]  // transformers' and llama.cpp's
+    let names: [String]  // transformers'
+    /// llama.cpp's name, and what it calls the parts.
+    var gguf: [String: GGUFNames] = [:]
     let load: @Sendable (Checkpoint, any Backend) throws -> Model
   }
 
   private static let entries = [
-    Entry(names: ["LlamaForCausalLM", "llama"]) { .decoder(try Llama($0, on: $1)) },
-    Entry(names: ["GPT2LMHeadModel", "GPT2Model", "gpt2"]) { .decoder(try GPT2($0, on: $1)) },
-    Entry(names: encoders("Bert", "Roberta", "XLMRoberta", "DistilBert", "Albert", "Electra", "RoFormer")) {
-      .encoder(try BERT($0, on: $1))
+    Entry(names: Llama.names, gguf: ["llama": Llama.gguf, "qwen2": Llama.gguf]) {
+      .decoder(try Llama.load($0, on: $1))
     },
+    Entry(names: Gemma.names, gguf: ["gemma": Gemma.gguf, "gemma2": Gemma.gguf2]) {
+      .decoder(try Gemma.load($0, on: $1))
+    },
+    Entry(names: Phi.names, gguf: ["phi2": Phi.gguf]) { .decoder(try Phi.load($0, on: $1)) },
+    Entry(names: GPTNeoX.names, gguf: ["gptneox": GPTNeoX.gguf]) { .decoder(try GPTNeoX.load($0, on: $1)) },
+    Entry(names: GPTJ.names) { .decoder(try GPTJ.load($0, on: $1)) },
+    Entry(names: OPT.names) { .decoder(try OPT.load($0, on: $1)) },
+    Entry(names: BLOOM.names, gguf: ["bloom": BLOOM.gguf]) { .decoder(try BLOOM.load($0, on: $1)) },
+    Entry(names: MPT.names, gguf: ["mpt": MPT.gguf]) { .decoder(try MPT.load($0, on: $1)) },
+    Entry(names: Falcon.names, gguf: ["falcon": Falcon.gguf]) { .decoder(try Falcon.load($0, on: $1)) },
+    Entry(names: GPT2.names + GPT2.firstNames, gguf: ["gpt2": GPT2.gguf]) {
+      .decoder(try GPT2.load($0, on: $1))
+    },
+    Entry(names: TransformerDecoder.names) { .decoder(try TransformerDecoder.load($0, on: $1)) },
+    Entry(
+      names: encoders("Bert", "Roberta", "XLMRoberta", "DistilBert", "Albert", "Electra", "RoFormer"),
+      gguf: ["bert": BERTDialect.gguf]
+    ) { .encoder(try BERT($0, on: $1)) },
     Entry(names: encoders("DebertaV2")) { .encoder(try DebertaV2($0, on: $1)) },
     Entry(names: encoders("BigBird")) { .encoder(try BigBird($0, on: $1)) },
     Entry(names: encoders("Longformer")) { .encoder(try Longformer($0, on: $1)) },
@@ -32,7 +50,7 @@ public enum Architectures {
         "MarianMTModel", "BartForConditionalGeneration", "MBartForConditionalGeneration", "Transformer",
       ]
     ) { .encoderDecoder(try Transformer($0, on: $1)) },
-    Entry(names: ["T5ForConditionalGeneration", "MT5ForConditionalGeneration"]) {
+    Entry(names: ["T5ForConditionalGeneration", "MT5ForConditionalGeneration"], gguf: ["t5": T5.gguf]) {
       .encoderDecoder(try T5($0, on: $1))
     },
   ]
@@ -43,7 +61,7 @@ public enum Architectures {
   }
 
   /// Every name under which a file may state its architecture.
-  public static var names: [String] { entries.flatMap(\.names) }
+  public static var names: [String] { entries.flatMap { $0.names + $0.gguf.keys.sorted() } }
 
   /// Loads the model in `source`; an unknown architecture is refused with the list of known ones.
   public static func load(_ source: ModelSource, on backend: any Backend, progress: ((Double) -> Void)? = nil)
@@ -64,11 +82,14 @@ public enum Architectures {
     _ checkpoint: Checkpoint, on backend: any Backend, _ progress: ((Double) -> Void)?
   ) throws -> Model {
     checkpoint.progress = progress
-    guard let entry = entries.first(where: { $0.names.contains(checkpoint.architecture) }) else {
+    let name = checkpoint.architecture
+    let isGGUF = checkpoint.format == .gguf
+    guard let entry = entries.first(where: { isGGUF ? $0.gguf[name] != nil : $0.names.contains(name) }) else {
       throw checkpoint.error(
-        "the architecture '\(checkpoint.architecture)' is not supported; known: \(names.joined(separator: ", "))"
+        "the architecture '\(name)' is not supported; known: \(names.joined(separator: ", "))"
       )
     }
+    checkpoint.names = entry.gguf[name] ?? GGUFNames()
     let model = try entry.load(checkpoint, backend)
     try backend.synchronise()
     return model

@@ -11,9 +11,11 @@ import FlashCL
 extension Backend {
   /// Cosines and sines of position p and pair i: angle = p · base^(−2i / rotary) / factors[i], made in Double.
   ///
-  /// Equal factors are linear scaling; without factors they are 1. `factors` holds rotary / 2 numbers.
+  /// Equal factors are linear scaling; without factors they are 1. `factors` holds rotary / 2 numbers. Both are multiplied by
+  /// `magnitude`, as yarn has it.
   public func ropeTable(
-    length: Int, rotary: Int, base: Double, factors: [Double]? = nil, pairing: Rope.Pairing
+    length: Int, rotary: Int, base: Double, factors: [Double]? = nil, magnitude: Double = 1,
+    pairing: Rope.Pairing
   ) throws -> RopeTable {
     let pairs = rotary / 2
     guard pairs > 0, factors == nil || factors?.count == pairs else {
@@ -25,8 +27,8 @@ extension Backend {
     sines.reserveCapacity(length * pairs)
     for position in 0..<length {
       for frequency in frequencies {
-        cosines.append(Float(cos(Double(position) * frequency)))
-        sines.append(Float(sin(Double(position) * frequency)))
+        cosines.append(Float(magnitude * cos(Double(position) * frequency)))
+        sines.append(Float(magnitude * sin(Double(position) * frequency)))
       }
     }
     return RopeTable(

@@ -5,7 +5,8 @@ import FlashCLTokenizers
 /// Sentences to vectors, as the sentence-transformers package computes them.
 ///
 /// Reads modules.json (pooling, normalising), 1_Pooling/config.json and sentence_bert_config.json; a plain encoder's folder is
-/// pooled by mean and not normalised. tokenizer.json's own padding and truncation are ignored.
+/// pooled by mean and not normalised. tokenizer.json's own padding and truncation are ignored. A GGUF file says how it is
+/// pooled; its vectors are normalised, as llama.cpp does.
 public final class SentenceEncoder {
   public enum Pooling: String, Sendable { case mean, cls }
 
@@ -22,11 +23,22 @@ public final class SentenceEncoder {
     progress: ((Double) -> Void)? = nil
   ) throws {
     let source = try ModelSource.open(path)
-    guard case .folder(let folder) = source,
-      case .encoder(let model) = try Architectures.load(source, on: backend, progress: progress)
-    else { throw ModelError("\(path): sentences need an encoder's folder, such as all-MiniLM-L6-v2") }
+    guard case .encoder(let model) = try Architectures.load(source, on: backend, progress: progress)
+    else { throw ModelError("\(path): sentences need an encoder, such as all-MiniLM-L6-v2") }
     self.model = model
     tokenizer = try TokenizerFiles.load(source)
+    let folder: ModelFolder
+    switch source {
+    case .gguf(let file):
+      let name = file["general.architecture"]?.string ?? ""
+      let kind = file["\(name).pooling_type"]?.int ?? 1
+      guard let stored = [1: Pooling.mean, 2: .cls][kind] else {
+        throw ModelError("\(path): pooling_type \(kind) is not supported; known: 1 (mean), 2 (cls)")
+      }
+      (pooling, normalises, maxTokens) = (wanted ?? stored, true, model.contextLength)
+      return
+    case .folder(let files): folder = files
+    }
     var (pooling, normalises, path) = (Pooling.mean, false, "1_Pooling")
     for module in try folder.json("modules.json")?.array ?? [] {
       let type = module["type"]?.string ?? ""

@@ -91,7 +91,8 @@ final class SequenceCaches {
       ids: all.slice(0, ranges.0), positions: all.slice(0, ranges.1), slots: all.slice(0, ranges.2),
       starts: isEqual ? nil : all.slice(0, ranges.4), longestRows: active.map(\.count).max() ?? 0,
       table: all.slice(0, ranges.5).reshaped([active.count, blocks]), lengths: all.slice(0, ranges.3),
-      longest: lengths.map { Int($0) }.max() ?? 0, phase: phase, linearPhase: linearPhase(phase))
+      longest: lengths.map { Int($0) }.max() ?? 0, capacity: capacity, phase: phase,
+      linearPhase: linearPhase(phase))
   }
 
   /// Makes sequence i go on from what sequence `parents[i]` is, or from nothing where that is nil.

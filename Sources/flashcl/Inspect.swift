@@ -83,7 +83,7 @@ private struct Report: Encodable {
         let known = Architectures.names.joined(separator: ", ")
         reasons.append("the architecture '\(checkpoint.architecture)'; known: \(known)")
       }
-      try checkpoint.refuseRopeScaling()
+      try checkpoint.requireRopeScaling()
     } catch {
       reasons.append("\(error)")
     }

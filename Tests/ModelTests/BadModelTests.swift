@@ -47,8 +47,8 @@ import Testing
     #expect(refusal("\"num_key_value_heads\": 2", "\"num_key_value_heads\": 4").contains("no multiple"))
     #expect(refusal("\"hidden_act\": \"silu\"", "\"hidden_act\": \"mish\"").contains("mish"))
     #expect(
-      refusal("\"rope_scaling\": null", "\"rope_scaling\": {\"rope_type\": \"yarn\"}").contains(
-        "rope scaling 'yarn' is not supported yet"))
+      refusal("\"rope_scaling\": null", "\"rope_scaling\": {\"rope_type\": \"spiral\"}").contains(
+        "rope scaling 'spiral' is not supported; known: linear, llama3, yarn, dynamic"))
     #expect(refusal("\"gelu_new\"", "\"quick_gelu\"", model: "gpt2").contains("quick_gelu"))
   }
 

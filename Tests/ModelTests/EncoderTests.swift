@@ -45,6 +45,16 @@ import Testing
     #expect(model.labels.count == (name.hasSuffix("span") ? 2 : 3))
   }
 
+  /// The same tensors under llama.cpp's names (Fixtures/make_gguf.py), which have no head.
+  @Test(arguments: Place.available)
+  func ggufHoldsTheSame(place: Place) throws {
+    let truth = try Truth("encoders/bert-masked")
+    let backend = try place.backend()
+    let model = try loadEncoder(Fixtures.path("gguf/bert.gguf"), on: backend)
+    #expect(try distance(backend.floats(model.hidden(truth.batch)), truth.hidden) <= 1e-4)
+    #expect(model.task == nil)
+  }
+
   @Test(arguments: Place.available)
   func whatDoesNotFitIsRefused(place: Place) throws {
     let model = try loadEncoder(Fixtures.path("encoders/roberta-masked"), on: place.backend())

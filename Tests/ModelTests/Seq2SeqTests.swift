@@ -51,6 +51,19 @@ import Testing
     #expect(distance(logits, truth.logits) <= 1e-4)
   }
 
+  /// The same tensors under llama.cpp's names (Fixtures/make_gguf.py).
+  @Test(arguments: ["t5", "flan-t5"], Place.available)
+  func ggufHoldsTheSame(name: String, place: Place) throws {
+    let truth = try Truth(name)
+    let model = try load("../gguf/\(name).gguf", place)
+    let state = try EncoderDecoderState(model, TokenBatch(truth.sources), capacity: 20)
+    let hidden = try state.hidden(truth.targets, phase: .prefill)
+    let logits = try model.backend.floats(model.logits(hidden, phase: .prefill))
+    #expect(try distance(logits, Fixtures.floats("gguf/\(name).npy").elements) <= 1e-4)
+    let options = try BeamOptions(ModelSource.open(Fixtures.path("gguf/\(name).gguf")))
+    #expect(options.start == 0 && options.ends == [1])
+  }
+
   /// One token of each target at a time, where short ones rest.
   @Test(arguments: models, Place.available)
   func stepsMakeTheWhole(name: String, place: Place) throws {

@@ -97,6 +97,19 @@ struct SweepMaker: Sendable {
         .geluMultiply(type, rows, columns, .uniform, .bench), bytes(type, 2 * rows * columns, rows * columns)
       )
     },
+    SweepMaker(operation: "softcap", keys: ["rows", "cols", "type"]) { p in
+      let count = try p.integer("rows", 4096) * p.integer("cols", 768)
+      let type = try p.type()
+      return (.softcap(30, type, count, .uniform, .bench), bytes(type, count, count))
+    },
+    SweepMaker(operation: "weighted_gather", keys: ["rows", "cols", "k"]) { p in
+      let (rows, columns) = (try p.integer("rows", 512), try p.integer("cols", 2048))
+      let k = try p.integer("k", 2, in: 1...64)
+      return (
+        .weightedGather(rows, k, rows * k, columns, residual: true, purpose: .bench),
+        bytes(.f32, rows * k * columns, rows * columns, rows * columns)
+      )
+    },
     rows("argmax", 1, 49152, types: [.f32]) { _, rows, columns in .argMax(rows, columns, .normal, .bench) },
     SweepMaker(operation: "top_k", keys: ["rows", "cols", "k"]) { p in
       let (rows, columns) = (try p.integer("rows", 1), try p.integer("cols", 49152))

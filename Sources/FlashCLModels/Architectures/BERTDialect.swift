@@ -17,7 +17,31 @@ struct BERTDialect {
   /// ALBERT's groups of layers that share their weights, and the layers of one.
   var sharing: (groups: Int, layers: Int)?
 
+  static let gguf = GGUFNames(
+    settings: [
+      "hidden_size": "embedding_length", "num_hidden_layers": "block_count",
+      "intermediate_size": "feed_forward_length", "num_attention_heads": "attention.head_count",
+      "max_position_embeddings": "context_length", "layer_norm_eps": "attention.layer_norm_epsilon",
+    ],
+    tensors: [
+      "embeddings.word_embeddings": "token_embd", "embeddings.position_embeddings": "position_embd",
+      "embeddings.token_type_embeddings": "token_types", "embeddings.LayerNorm": "token_embd_norm",
+      "encoder.layer.{}.attention.self.query": "blk.{}.attn_q",
+      "encoder.layer.{}.attention.self.key": "blk.{}.attn_k",
+      "encoder.layer.{}.attention.self.value": "blk.{}.attn_v",
+      "encoder.layer.{}.attention.output.dense": "blk.{}.attn_output",
+      "encoder.layer.{}.attention.output.LayerNorm": "blk.{}.attn_output_norm",
+      "encoder.layer.{}.intermediate.dense": "blk.{}.ffn_up",
+      "encoder.layer.{}.output.dense": "blk.{}.ffn_down",
+      "encoder.layer.{}.output.LayerNorm": "blk.{}.layer_output_norm",
+    ])
+
   init(_ c: Checkpoint) throws {
+    // llama.cpp's files hold the bare stack, RoBERTa's positions counted as BERT's.
+    if c.format == .gguf {
+      prefix = ""
+      return
+    }
     let families: [(name: String, stem: String)] = [
       ("Bert", "bert"), ("Roberta", "roberta"), ("XLMRoberta", "roberta"), ("DistilBert", "distilbert"),
       ("Albert", "albert"), ("Electra", "electra"), ("RoFormer", "roformer"),

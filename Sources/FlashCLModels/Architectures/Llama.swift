@@ -1,125 +1,124 @@
 import FlashCL
 
-/// Llama: pre-norm decoder with RMSNorm, rotary positions, grouped heads and a SwiGLU feed-forward layer.
+/// Llama and its kin: pre-norm decoders with RMSNorm, rotary positions, grouped heads and a SwiGLU feed-forward layer.
 ///
 ///     x = x + out(attention(rope(q), rope(k), v)),  [q k v] = rmsNorm(x) · Wᵀ
 ///     x = x + down(silu(gate) · up),                [gate up] = rmsNorm(x) · Wᵀ
 ///
-/// Loads `LlamaForCausalLM` folders and GGUF files of architecture `llama`. Source: Touvron et al. 2023.
-public final class Llama: Decoder {
-  struct Layer {
-    let attentionNorm: Tensor  // [width]
-    let qkv: Weight  // [(heads + 2 · keyHeads) · headSize, width]
-    let qkvBias: Tensor?
-    let out: Weight  // [width, heads · headSize]
-    let outBias: Tensor?
-    let feedForwardNorm: Tensor  // [width]
-    let gateUp: Weight  // [2 · feedForward, width]
-    let gateUpBias: Tensor?
-    let down: Weight  // [width, feedForward]
-    let downBias: Tensor?
-  }
+/// Mistral adds a sliding window, Qwen2 biases of q, k and v and windows in its upper layers, Mixtral puts a mixture of
+/// experts in the place of the feed-forward layer. Sources: Touvron et al. 2023; Grattafiori et al. 2024; Jiang et al. 2023
+/// and 2024; Yang et al. 2024.
+enum Llama {
+  static let names = ["LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "MixtralForCausalLM"]
 
-  public let backend: any Backend
-  public let vocabularySize: Int
-  public let contextLength: Int
-  public let cacheShape: CacheShape
-  private let heads: Int
-  private let epsilon: Float
-  private let embedding: Weight  // [vocabulary, width]
-  private let layers: [Layer]
-  private let norm: Tensor  // [width]
-  private let head: Weight  // [vocabulary, width]; the embedding itself where they are tied
-  private let rope: RopeTable
+  static let gguf = GGUFNames(
+    settings: [
+      "hidden_size": "embedding_length", "num_hidden_layers": "block_count",
+      "intermediate_size": "feed_forward_length", "num_attention_heads": "attention.head_count",
+      "num_key_value_heads": "attention.head_count_kv", "head_dim": "attention.key_length",
+      "max_position_embeddings": "context_length", "rms_norm_eps": "attention.layer_norm_rms_epsilon",
+      "rope_theta": "rope.freq_base", "rotary": "rope.dimension_count",
+      "sliding_window": "attention.sliding_window", "num_local_experts": "expert_count",
+      "num_experts_per_tok": "expert_used_count",
+    ],
+    tensors: [
+      "model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output",
+      "model.layers.{}.input_layernorm": "blk.{}.attn_norm",
+      "model.layers.{}.self_attn.q_proj": "blk.{}.attn_q",
+      "model.layers.{}.self_attn.k_proj": "blk.{}.attn_k",
+      "model.layers.{}.self_attn.v_proj": "blk.{}.attn_v",
+      "model.layers.{}.self_attn.o_proj": "blk.{}.attn_output",
+      "model.layers.{}.post_attention_layernorm": "blk.{}.ffn_norm",
+      "model.layers.{}.mlp.gate_proj": "blk.{}.ffn_gate", "model.layers.{}.mlp.up_proj": "blk.{}.ffn_up",
+      "model.layers.{}.mlp.down_proj": "blk.{}.ffn_down",
+      "model.layers.{}.block_sparse_moe.gate": "blk.{}.ffn_gate_inp",
+    ])
 
-  public init(_ checkpoint: Checkpoint, on backend: any Backend) throws {
-    let c = checkpoint
-    self.backend = backend
-    let width = try c.size("hidden_size", gguf: "embedding_length")
-    heads = try c.size("num_attention_heads", gguf: "attention.head_count")
-    let keyHeads = try c.size("num_key_value_heads", gguf: "attention.head_count_kv", default: heads)
-    let headSize = try c.size("head_dim", gguf: "attention.key_length", default: width / heads)
-    let layerCount = try c.size("num_hidden_layers", gguf: "block_count")
-    let feedForward = try c.size("intermediate_size", gguf: "feed_forward_length")
-    let vocabulary = try c.rows("model.embed_tokens.weight", gguf: "token_embd.weight", columns: width)
-    vocabularySize = vocabulary
-    contextLength = try c.size("max_position_embeddings", gguf: "context_length")
-    epsilon = try c.number("rms_norm_eps", gguf: "attention.layer_norm_rms_epsilon")
+  static func load(_ c: Checkpoint, on backend: any Backend) throws -> DecoderStack {
+    let width = try c.size("hidden_size")
+    let heads = try c.size("num_attention_heads")
+    let keyHeads = try c.keyHeads(of: heads)
+    let size = try c.size("head_dim", default: width / heads)
+    let layerCount = try c.size("num_hidden_layers")
+    let inner = try c.size("intermediate_size")
+    let context = try c.size("max_position_embeddings")
+    let epsilon = try c.number("rms_norm_eps")
     try c.require("hidden_act", ["silu"])
-    guard heads % keyHeads == 0 else {
-      throw c.error("\(heads) attention heads are no multiple of \(keyHeads) key-value heads")
-    }
+    let vocabulary = try c.rows("model.embed_tokens.weight", columns: width)
+    let tokens = try c.weight("model.embed_tokens.weight", [vocabulary, width])
+    // llama.cpp stores Llama's q and k with each head's halves interleaved, so that pairs are adjacent; Qwen2's it does not.
+    let isPermuted = c.format == .gguf && c.architecture == "llama"
+    let rotary = try RotaryPositions(
+      c, on: backend, rotary: c.format == .gguf ? try c.size("rotary", default: size) : size,
+      context: context, base: Double(try c.number("rope_theta", default: 10000)),
+      pairing: isPermuted ? .adjacent : .halves)
+    let windows = try windows(c, layers: layerCount)
+    let experts = try c.experts()
 
-    embedding = try c.weight("model.embed_tokens.weight", gguf: "token_embd.weight", [vocabulary, width])
-    norm = try c.vector("model.norm.weight", gguf: "output_norm.weight", width)
-    // A tied head has no tensor of its own.
-    head =
-      try c.optionalWeight("lm_head.weight", gguf: "output.weight", [vocabulary, width]) ?? embedding
-    let (queries, keys) = (heads * headSize, keyHeads * headSize)
-    layers = try (0..<layerCount).map { n in
-      let (hf, gguf) = ("model.layers.\(n)", "blk.\(n)")
-      func weights(_ names: [(hf: String, gguf: String, outputs: Int)], inputs: Int) throws -> (
-        Weight, Tensor?
-      ) {
-        let parts = names.map { (hf: "\(hf).\($0.hf)", gguf: "\(gguf).\($0.gguf)", outputs: $0.outputs) }
-        return (try c.stacked(parts, inputs: inputs), try c.stackedBias(parts))
+    let layers = try c.layers(layerCount) { n in
+      let name = "model.layers.\(n)"
+      return DecoderStack.Layer(
+        attentionNorm: try c.rmsNorm("\(name).input_layernorm", width, epsilon),
+        qkv: try c.projection(
+          [
+            ("\(name).self_attn.q_proj", heads * size), ("\(name).self_attn.k_proj", keyHeads * size),
+            ("\(name).self_attn.v_proj", keyHeads * size),
+          ], inputs: width),
+        out: try c.projection("\(name).self_attn.o_proj", [width, heads * size]),
+        feedForwardNorm: try c.rmsNorm("\(name).post_attention_layernorm", width, epsilon),
+        feedForward: try experts.map {
+          .experts(try Experts(c, layer: n, width: width, inner: inner, $0))
+        } ?? c.gatedFeedForward("\(name).mlp", width: width, inner: inner, .silu),
+        window: windows[n])
+    }
+    return try DecoderStack(
+      on: backend, context: context, .preNorm, .init(tokens: tokens),
+      .init(heads: heads, keyHeads: keyHeads, size: size, rotary: rotary), layers,
+      .init(
+        norm: try c.rmsNorm("model.norm", width, epsilon),
+        // A tied head has no tensor of its own.
+        head: try c.optionalWeight("lm_head.weight", [vocabulary, width]) ?? tokens))
+  }
+
+  /// The window of each layer; nil where it has none.
+  private static func windows(_ c: Checkpoint, layers: Int) throws -> [Int?] {
+    if c.architecture.lowercased().hasPrefix("qwen2") {
+      guard try c.flag("use_sliding_window", default: false), let window = try c.limit("sliding_window")
+      else {
+        return [Int?](repeating: nil, count: layers)
       }
-      let (qkv, qkvBias) = try weights(
-        [
-          ("self_attn.q_proj", "attn_q", queries), ("self_attn.k_proj", "attn_k", keys),
-          ("self_attn.v_proj", "attn_v", keys),
-        ], inputs: width)
-      let (out, outBias) = try weights([("self_attn.o_proj", "attn_output", width)], inputs: queries)
-      let (gateUp, gateUpBias) = try weights(
-        [("mlp.gate_proj", "ffn_gate", feedForward), ("mlp.up_proj", "ffn_up", feedForward)], inputs: width)
-      let (down, downBias) = try weights([("mlp.down_proj", "ffn_down", width)], inputs: feedForward)
-      c.progress?(Double(n + 1) / Double(layerCount))
-      return Layer(
-        attentionNorm: try c.vector(
-          "\(hf).input_layernorm.weight", gguf: "\(gguf).attn_norm.weight", width), qkv: qkv,
-        qkvBias: qkvBias, out: out, outBias: outBias,
-        feedForwardNorm: try c.vector(
-          "\(hf).post_attention_layernorm.weight", gguf: "\(gguf).ffn_norm.weight", width), gateUp: gateUp,
-        gateUpBias: gateUpBias, down: down, downBias: downBias)
+      // Without a list of kinds the layers from max_window_layers on have the window.
+      let first = try c.count("max_window_layers", default: layers)
+      return try c.layerKinds(layers) { $0 >= first }.map { $0 ? window : nil }
     }
-    cacheShape = CacheShape(layers: layerCount, heads: keyHeads, keySize: headSize, valueSize: headSize)
-    try c.refuseRopeScaling()
-    // llama.cpp stores q and k with each head's halves interleaved, so that pairs are adjacent.
-    rope = try backend.ropeTable(
-      length: contextLength, rotary: try c.size("head_dim", gguf: "rope.dimension_count", default: headSize),
-      base: Double(try c.number("rope_theta", gguf: "rope.freq_base", default: 10000)),
-      pairing: c.format == .gguf ? .adjacent : .halves)
+    return [Int?](repeating: try c.limit("sliding_window"), count: layers)
+  }
+}
+
+extension Checkpoint {
+  /// Which layers see a sliding window: config.json's layer_types, or the rule where it has none.
+  func layerKinds(_ count: Int, default rule: (Int) -> Bool) throws -> [Bool] {
+    guard let kinds = self["layer_types"]?.array else { return (0..<count).map(rule) }
+    guard kinds.count == count else {
+      throw error("layer_types has \(kinds.count) entries for \(count) layers")
+    }
+    return try kinds.map { kind in
+      switch kind.string {
+      case "sliding_attention": return true
+      case "full_attention": return false
+      case let other:
+        throw error(
+          "layer_types has '\(other ?? "no text")'; known: full_attention, sliding_attention")
+      }
+    }
   }
 
-  public func hidden(_ step: Step, _ caches: [KeyValueCache], observe: Observer?) throws -> Tensor {
-    let (keyHeads, size) = (cacheShape.heads, cacheShape.keySize)
-    let (queries, keys) = (heads * size, keyHeads * size)
-    var x = try backend.embedding(step.ids, table: embedding)  // [tokens, width]
-    try observe?("embedding", x)
-    for (n, layer) in layers.enumerated() {
-      let normed = try backend.rmsNorm(x, gain: layer.attentionNorm, epsilon: epsilon)
-      let qkv = try backend.linear(normed, layer.qkv, bias: layer.qkvBias, phase: step.linearPhase)
-      let q = qkv.slice(1, 0..<queries)
-      let k = qkv.slice(1, queries..<queries + keys)
-      let v = qkv.slice(1, queries + keys..<queries + 2 * keys)
-      try backend.append(
-        keys: k.split(keyHeads), values: v.split(keyHeads), slots: step.slots, positions: step.positions,
-        table: rope, to: caches[n])
-      try backend.rope(q.split(heads), positions: step.positions, table: rope, into: q.split(heads))
-      let attended = try backend.attention(
-        q, heads: heads, over: caches[n], step, AttentionOptions(mask: .causal(.lowerRight)))
-      x = try backend.linear(attended, layer.out, bias: layer.outBias, plus: x, phase: step.linearPhase)
-
-      let normed2 = try backend.rmsNorm(x, gain: layer.feedForwardNorm, epsilon: epsilon)
-      let gateUp = try backend.linear(normed2, layer.gateUp, bias: layer.gateUpBias, phase: step.linearPhase)
-      let gated = try backend.siluMultiply(gateUp)
-      x = try backend.linear(gated, layer.down, bias: layer.downBias, plus: x, phase: step.linearPhase)
-      try observe?("layer \(n)", x)
-    }
-    return try backend.rmsNorm(x, gain: norm, epsilon: epsilon)
-  }
-
-  public func logits(_ hidden: Tensor, phase: Phase) throws -> Tensor {
-    try backend.linear(hidden, head, phase: phase)
+  /// down(gate(g) · u) of `gate_proj`, `up_proj` and `down_proj`.
+  func gatedFeedForward(_ name: String, width: Int, inner: Int, _ gate: FeedForwardLayer.Gate) throws
+    -> FeedForwardLayer
+  {
+    .gated(
+      both: try projection([("\(name).gate_proj", inner), ("\(name).up_proj", inner)], inputs: width),
+      down: try projection("\(name).down_proj", [width, inner]), gate)
   }
 }

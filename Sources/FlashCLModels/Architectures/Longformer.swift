@@ -62,7 +62,7 @@ public final class Longformer: TextEncoder {
       let name = "\(prefix)encoder.layer.\(n)"
       let global = "\(name).attention.self"
       let parts = ["key_global", "value_global"].map {
-        (hf: "\(global).\($0)", gguf: "", outputs: size.width)
+        (name: "\(global).\($0)", outputs: size.width)
       }
       let layer = Layer(
         base: try EncoderLayer(c, name, size), window: (windows[n] ?? 0) / 2,

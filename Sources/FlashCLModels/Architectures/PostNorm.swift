@@ -129,7 +129,7 @@ struct EncoderLayer {
   {
     let attended = attended ?? size.width
     let parts = [names.query, names.key, names.value].map {
-      (hf: "\(prefix).\($0)", gguf: "", outputs: attended)
+      (name: "\(prefix).\($0)", outputs: attended)
     }
     qkv = try c.stacked(parts, inputs: size.width)
     qkvBias = try c.stackedBias(parts)

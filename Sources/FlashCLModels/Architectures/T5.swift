@@ -37,6 +37,39 @@ public final class T5: EncoderDecoder {
     case silu = "gated-silu"
   }
 
+  static let gguf = GGUFNames(
+    settings: [
+      "d_model": "embedding_length", "num_heads": "attention.head_count", "d_kv": "attention.key_length",
+      "d_ff": "feed_forward_length", "num_layers": "block_count",
+      "num_decoder_layers": "decoder_block_count",
+      "layer_norm_epsilon": "attention.layer_norm_rms_epsilon",
+      "relative_attention_num_buckets": "attention.relative_buckets_count",
+    ],
+    tensors: ggufTensors())
+
+  private static func ggufTensors() -> [String: String] {
+    var names = [
+      "shared": "token_embd", "lm_head": "output", "encoder.final_layer_norm": "enc.output_norm",
+      "decoder.final_layer_norm": "dec.output_norm",
+    ]
+    for (stack, short, last) in [("encoder", "enc", 1), ("decoder", "dec", 2)] {
+      let (theirs, ours) = ("\(stack).block.{}.layer", "\(short).blk.{}")
+      for name in ["q", "k", "v", "o"] {
+        names["\(theirs).0.SelfAttention.\(name)"] = "\(ours).attn_\(name)"
+        names["\(theirs).1.EncDecAttention.\(name)"] = "\(ours).cross_attn_\(name)"
+      }
+      names["\(theirs).0.SelfAttention.relative_attention_bias"] = "\(ours).attn_rel_b"
+      names["\(theirs).0.layer_norm"] = "\(ours).attn_norm"
+      names["\(theirs).1.layer_norm"] = "\(ours).cross_attn_norm"
+      // The encoder's second half is the decoder's third.
+      names["\(theirs).\(last).layer_norm"] = "\(ours).ffn_norm"
+      for (name, other) in [("wi", "up"), ("wi_0", "gate"), ("wi_1", "up"), ("wo", "down")] {
+        names["\(theirs).\(last).DenseReluDense.\(name)"] = "\(ours).ffn_\(other)"
+      }
+    }
+    return names
+  }
+
   public let backend: any Backend
   public let vocabularySize: Int
   public var sourceVocabularySize: Int { vocabularySize }
@@ -64,11 +97,15 @@ public final class T5: EncoderDecoder {
     let hidden = try c.size("d_ff")
     epsilon = try c.number("layer_norm_epsilon", default: 1e-6)
     let kind = try c.choice("feed_forward_proj", FeedForward.allCases.map(\.rawValue))
-    let feedForward = FeedForward(rawValue: kind) ?? .relu
+    // GGUF has no setting for it: a gate is a gate of GELU.
+    let isGated = c.format == .gguf && c.has("encoder.block.0.layer.1.DenseReluDense.wi_0.weight")
+    let feedForward = isGated ? .gelu : FeedForward(rawValue: kind) ?? .relu
     self.feedForward = feedForward
     let buckets = try c.size("relative_attention_num_buckets", default: 32)
     let farthest = try c.size("relative_attention_max_distance", default: 128)
-    let isTied = try c.flag("tie_word_embeddings", default: c.architecture.hasPrefix("T5"))
+    let isTied =
+      c.format == .gguf
+      ? !c.has("lm_head.weight") : try c.flag("tie_word_embeddings", default: c.architecture.hasPrefix("T5"))
     let layerCounts = (
       encoder: try c.size("num_layers"),
       decoder: try c.size("num_decoder_layers", default: try c.size("num_layers"))
@@ -85,7 +122,7 @@ public final class T5: EncoderDecoder {
       func attention(_ prefix: String, _ kind: String) throws -> AttentionLayer {
         func stacked(_ names: [String]) throws -> Weight {
           try c.stacked(
-            names.map { (hf: "\(prefix).\(kind).\($0)", gguf: "", outputs: inner) }, inputs: width)
+            names.map { (name: "\(prefix).\(kind).\($0)", outputs: inner) }, inputs: width)
         }
         let ofSource = kind == "EncDecAttention"
         return AttentionLayer(
@@ -110,7 +147,7 @@ public final class T5: EncoderDecoder {
             own: try attention("\(prefix).0", "SelfAttention"),
             cross: isDecoder ? try attention("\(prefix).1", "EncDecAttention") : nil,
             up: try c.stacked(
-              ups.map { (hf: "\(last).DenseReluDense.\($0)", gguf: "", outputs: hidden) }, inputs: width),
+              ups.map { (name: "\(last).DenseReluDense.\($0)", outputs: hidden) }, inputs: width),
             down: try c.weight("\(last).DenseReluDense.wo.weight", [width, hidden]),
             norm: try c.vector("\(last).layer_norm.weight", width))
           loaded += 1

@@ -93,8 +93,8 @@ public final class Transformer: EncoderDecoder {
         c.has("\(name).bias") ? try c.vector("\(name).bias", count) : nil
       }
       func attention(_ prefix: String, ofSource: Bool) throws -> AttentionLayer {
-        func parts(_ names: [String]) -> [(hf: String, gguf: String, outputs: Int)] {
-          names.map { (hf: "\(prefix).\($0)_proj", gguf: "", outputs: width) }
+        func parts(_ names: [String]) -> [(name: String, outputs: Int)] {
+          names.map { (name: "\(prefix).\($0)_proj", outputs: width) }
         }
         func stacked(_ names: [String]) throws -> (Weight, Tensor?) {
           (try c.stacked(parts(names), inputs: width), try c.stackedBias(parts(names)))

@@ -38,6 +38,21 @@ public struct BeamOptions: Sendable {
 
   public init() {}
 
+  /// What a model's files ask for: of GGUF the decoder's first token and the one that ends a text.
+  public init(_ source: ModelSource) throws {
+    switch source {
+    case .folder(let folder): try self.init(folder)
+    case .gguf(let file):
+      let name = "\(file["general.architecture"]?.string ?? "").decoder_start_token_id"
+      guard let start = file[name]?.int.flatMap({ Int32(exactly: $0) }) else {
+        throw ModelError("\(file.path): the metadata has no \(name)")
+      }
+      self.init()
+      self.start = start
+      ends = try SpecialTokens(source).ends
+    }
+  }
+
   /// What a model's generation_config.json, else its config.json, asks for; throws where they name no first token.
   public init(_ folder: ModelFolder) throws {
     let configs = [try folder.json("generation_config.json"), folder.config]

@@ -83,16 +83,15 @@ public final class Translator {
   /// Tokenizers of sources and of results, read when first needed.
   private var reader, writer: (any Tokenizer)?
 
-  /// Loads a folder; `progress` is told the share of the layers that is loaded.
+  /// Loads a folder or a GGUF file; `progress` is told the share of the layers that is loaded.
   public init(_ path: String, on backend: any Backend, progress: ((Double) -> Void)? = nil) throws {
     source = try ModelSource.open(path)
-    guard case .folder(let folder) = source,
-      case .encoderDecoder(let model) = try Architectures.load(source, on: backend, progress: progress)
+    guard case .encoderDecoder(let model) = try Architectures.load(source, on: backend, progress: progress)
     else {
-      throw ModelError("\(path): translating needs an encoder–decoder's folder, such as MarianMT or T5")
+      throw ModelError("\(path): translating needs an encoder–decoder, such as MarianMT or T5")
     }
     self.model = model
-    options = try BeamOptions(folder)
+    options = try BeamOptions(source)
     for id in [options.start, options.forcedFirst].compactMap({ $0 }) + options.forcedLast
     where !(0..<model.vocabularySize).contains(Int(id)) {
       throw ModelError(

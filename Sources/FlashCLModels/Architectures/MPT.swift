@@ -1,0 +1,91 @@
+import FlashCL
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+/// MPT: linear biases by distance, layer norms and linear layers without biases.
+///
+///     x = x + out(attention(q, k, v) with ALiBi),  x = x + down(gelu(up(layerNorm(x))))
+///
+/// Source: MosaicML 2023.
+enum MPT {
+  static let names = ["MptForCausalLM", "MPTForCausalLM"]
+
+  static let gguf = GGUFNames(
+    settings: [
+      "d_model": "embedding_length", "n_layers": "block_count", "n_heads": "attention.head_count",
+      "max_seq_len": "context_length", "layer_norm_epsilon": "attention.layer_norm_epsilon",
+      "alibi_bias_max": "attention.max_alibi_bias", "clip_qkv": "attention.clamp_kqv",
+    ],
+    tensors: [
+      "transformer.wte": "token_embd", "transformer.norm_f": "output_norm", "lm_head": "output",
+      "transformer.blocks.{}.norm_1": "blk.{}.attn_norm",
+      "transformer.blocks.{}.attn.Wqkv": "blk.{}.attn_qkv",
+      "transformer.blocks.{}.attn.out_proj": "blk.{}.attn_output",
+      "transformer.blocks.{}.norm_2": "blk.{}.ffn_norm",
+      "transformer.blocks.{}.ffn.up_proj": "blk.{}.ffn_up",
+      "transformer.blocks.{}.ffn.down_proj": "blk.{}.ffn_down",
+    ])
+
+  static func load(_ c: Checkpoint, on backend: any Backend) throws -> DecoderStack {
+    let width = try c.size("d_model")
+    let heads = try c.size("n_heads")
+    let size = width / heads
+    let inner = width * (try c.size("expansion_ratio", default: 4))
+    let context = try c.size("max_seq_len")
+    let epsilon = try c.number("layer_norm_epsilon", default: 1e-5)
+    guard width % heads == 0 else { throw c.error("width \(width) is no multiple of \(heads) heads") }
+    let attention = c["attn_config"]
+    let clip = try attention?["clip_qkv"]?.double ?? Double(try c.number("clip_qkv", default: 0))
+    guard clip == 0 else { throw c.error("clip_qkv \(clip) is not supported: q, k and v are not bounded") }
+    for name in ["qk_ln", "prefix_lm"] where attention?[name]?.bool == true {
+      throw c.error("attn_config.\(name) is not supported")
+    }
+    if attention?["alibi"]?.bool == false {
+      throw c.error("learned positions (alibi false) are not supported")
+    }
+    let greatest =
+      try attention?["alibi_bias_max"]?.double ?? Double(try c.number("alibi_bias_max", default: 8))
+    let slopes = slopes(heads: heads, greatest: greatest)
+    let prefix = "transformer"
+    let vocabulary = try c.rows("\(prefix).wte.weight", columns: width)
+    let tokens = try c.weight("\(prefix).wte.weight", [vocabulary, width])
+
+    let layers = try c.layers(c.size("n_layers")) { n in
+      let name = "\(prefix).blocks.\(n)"
+      return DecoderStack.Layer(
+        attentionNorm: try c.layerNorm("\(name).norm_1", width, epsilon),
+        qkv: try c.projection("\(name).attn.Wqkv", [3 * width, width]),
+        out: try c.projection("\(name).attn.out_proj", [width, width]),
+        feedForwardNorm: try c.layerNorm("\(name).norm_2", width, epsilon),
+        feedForward: .plain(
+          up: try c.projection("\(name).ffn.up_proj", [inner, width]),
+          down: try c.projection("\(name).ffn.down_proj", [width, inner]), .gelu))
+    }
+    var options = AttentionOptions(alibi: .slopes(try backend.tensor(slopes, [heads])))
+    options.scale = attention?["softmax_scale"]?.double.map { Float($0) }
+    return try DecoderStack(
+      on: backend, context: context, .preNorm, .init(tokens: tokens),
+      .init(heads: heads, keyHeads: heads, size: size, options: options), layers,
+      .init(
+        norm: try c.layerNorm("\(prefix).norm_f", width, epsilon),
+        head: try c.optionalWeight("lm_head.weight", [vocabulary, width]) ?? tokens))
+  }
+
+  /// 2^(−greatest · h / n), h = 1 … n, with n the heads' next power of two; where they are fewer, first every other one from
+  /// the second on, then the rest.
+  static func slopes(heads: Int, greatest: Double) -> [Float] {
+    var n = 1
+    while n < heads { n *= 2 }
+    let all = (1...n).map { Float(exp2(-greatest * Double($0) / Double(n))) }
+    guard n != heads else { return all }
+    let odd = stride(from: 1, to: n, by: 2).map { all[$0] }
+    let even = stride(from: 0, to: n, by: 2).map { all[$0] }
+    return Array((odd + even).prefix(heads))
+  }
+}

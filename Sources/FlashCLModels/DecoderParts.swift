@@ -1,0 +1,157 @@
+import FlashCL
+
+/// The parts that decoder-only architectures are put together from.
+
+/// Layer normalisation or root-mean-square normalisation of each row.
+enum Norm {
+  case layer(gain: Tensor, bias: Tensor?, epsilon: Float)
+  case rms(gain: Tensor, epsilon: Float)
+
+  func callAsFunction(_ x: Tensor, on backend: any Backend) throws -> Tensor {
+    switch self {
+    case .layer(let gain, let bias, let epsilon):
+      try backend.layerNorm(x, gain: gain, bias: bias, epsilon: epsilon)
+    case .rms(let gain, let epsilon): try backend.rmsNorm(x, gain: gain, epsilon: epsilon)
+    }
+  }
+
+  /// The norm of x + residual, and that sum.
+  func callAsFunction(_ x: Tensor, plus residual: Tensor?, on backend: any Backend) throws -> (
+    sum: Tensor, normed: Tensor
+  ) {
+    guard let residual else { return (x, try self(x, on: backend)) }
+    let (sum, y) = (try backend.allocate(x.shape, x.type), try backend.allocate(x.shape, x.type))
+    switch self {
+    case .layer(let gain, let bias, let epsilon):
+      try backend.run(
+        LayerNorm(x: x, residual: residual, gain: gain, bias: bias, epsilon: epsilon, sum: sum, y: y))
+    case .rms(let gain, let epsilon):
+      try backend.run(RMSNorm(x: x, residual: residual, gain: gain, epsilon: epsilon, sum: sum, y: y))
+    }
+    return (sum, y)
+  }
+}
+
+extension Backend {
+  /// x + y, by the norm that adds before it norms; for whoever looks between layers.
+  func sum(_ x: Tensor, _ y: Tensor) throws -> Tensor {
+    let ones = try tensor([Float](repeating: 1, count: x.columns), [x.columns])
+    return try Norm.rms(gain: ones, epsilon: 1)(x, plus: y, on: self).sum
+  }
+}
+
+/// A linear layer: x · Wᵀ + b.
+struct Projection {
+  let weight: Weight  // [outputs, inputs]
+  let bias: Tensor?  // [outputs]
+
+  func callAsFunction(
+    _ x: Tensor, on backend: any Backend, activation: Activation = .none, plus residual: Tensor? = nil,
+    phase: Phase
+  ) throws -> Tensor {
+    try backend.linear(x, weight, bias: bias, activation: activation, plus: residual, phase: phase)
+  }
+}
+
+/// What follows attention in a layer.
+enum FeedForwardLayer {
+  /// down(activation(up(x)))
+  case plain(up: Projection, down: Projection, Activation)
+  /// down(silu(gate) · up) or down(gelu_tanh(gate) · up), [gate up] = both(x)
+  case gated(both: Projection, down: Projection, Gate)
+  case experts(Experts)
+
+  enum Gate { case silu, gelu }
+
+  func callAsFunction(_ x: Tensor, plus residual: Tensor?, on backend: any Backend, phase: Phase) throws
+    -> Tensor
+  {
+    switch self {
+    case .plain(let up, let down, let activation):
+      try down(
+        up(x, on: backend, activation: activation, phase: phase), on: backend, plus: residual, phase: phase)
+    case .gated(let both, let down, let gate):
+      try down(
+        gate(both(x, on: backend, phase: phase), on: backend), on: backend, plus: residual, phase: phase)
+    case .experts(let experts): try experts(x, plus: residual, on: backend, phase: phase)
+    }
+  }
+}
+
+extension FeedForwardLayer.Gate {
+  func callAsFunction(_ gateUp: Tensor, on backend: any Backend) throws -> Tensor {
+    switch self {
+    case .silu: try backend.siluMultiply(gateUp)
+    case .gelu: try backend.geluMultiply(gateUp)
+    }
+  }
+}
+
+// MARK: - From a file
+
+extension Checkpoint {
+  /// A linear layer; the bias is read where the file has one, or must be there.
+  func projection(
+    _ name: String, _ shape: [Int], order: WeightSource.Order = .outputsByInputs, needsBias: Bool = false
+  ) throws -> Projection {
+    let bias = needsBias || has("\(name).bias") ? try vector("\(name).bias", shape[0]) : nil
+    return Projection(weight: try weight("\(name).weight", shape, order: order), bias: bias)
+  }
+
+  /// Several linear layers of one input as one, stacked by outputs.
+  func projection(_ parts: [(name: String, outputs: Int)], inputs: Int) throws -> Projection {
+    Projection(weight: try stacked(parts, inputs: inputs), bias: try stackedBias(parts))
+  }
+
+  /// Queries, keys and values that the file holds as one matrix of `keyHeads` groups, each of its queries, a key and a value;
+  /// GGUF has all queries, all keys, all values instead.
+  func groupedProjection(_ name: String, heads: Int, keyHeads: Int, size: Int, inputs: Int) throws
+    -> Projection
+  {
+    let stored = [(heads + 2 * keyHeads) * size, inputs]
+    guard format == .huggingFace, keyHeads > 1 else {
+      let rows = [Rows(name, stored)]
+      return Projection(weight: try weight(rows, inputs: inputs), bias: try bias(rows))
+    }
+    let queries = heads / keyHeads * size
+    func rows(_ first: Int, _ count: Int) -> [Rows] {
+      (0..<keyHeads).map { group in
+        let begin = group * (queries + 2 * size) + first
+        return Rows(name, stored, begin..<begin + count)
+      }
+    }
+    let all = rows(0, queries) + rows(queries, size) + rows(queries + size, size)
+    return Projection(weight: try weight(all, inputs: inputs), bias: try bias(all))
+  }
+
+  /// A layer norm; without a bias where the file has none.
+  func layerNorm(_ name: String, _ width: Int, _ epsilon: Float) throws -> Norm {
+    .layer(
+      gain: try vector("\(name).weight", width),
+      bias: has("\(name).bias") ? try vector("\(name).bias", width) : nil, epsilon: epsilon)
+  }
+
+  /// A root-mean-square norm; `offset` is added to the file's gains.
+  func rmsNorm(_ name: String, _ width: Int, _ epsilon: Float, offset: Float = 0) throws -> Norm {
+    let gains = try floats("\(name).weight", [width]).map { $0 + offset }
+    return .rms(gain: try backend.tensor(gains, [width]), epsilon: epsilon)
+  }
+
+  /// Heads of keys and values, each of which serves as many of the queries'.
+  func keyHeads(of heads: Int) throws -> Int {
+    let keyHeads = try size("num_key_value_heads", default: heads)
+    guard heads % keyHeads == 0 else {
+      throw error("\(heads) attention heads are no multiple of \(keyHeads) key-value heads")
+    }
+    return keyHeads
+  }
+
+  /// Loads layer after layer, and tells how far it is.
+  func layers<Layer>(_ count: Int, _ load: (Int) throws -> Layer) throws -> [Layer] {
+    try (0..<count).map { n in
+      let layer = try load(n)
+      progress?(Double(n + 1) / Double(count))
+      return layer
+    }
+  }
+}

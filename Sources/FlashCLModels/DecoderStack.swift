@@ -1,0 +1,157 @@
+import FlashCL
+
+/// The stack that decoder-only architectures share: pre-, post- or sandwiched norms, attention over a key-value cache, and a
+/// feed-forward layer after it or beside it. An architecture's file says which parts its models have.
+///
+///     preNorm    x = x + a(n₁(x)),      x = x + f(n₂(x))
+///     parallel   x = x + a(n₁(x)) + f(n₂(x)), where n₂ may be n₁
+///     postNorm   x = n₁(x + a(x)),      x = n₂(x + f(x))
+///     sandwich   x = x + m₁(a(n₁(x))),  x = x + m₂(f(n₂(x)))
+public final class DecoderStack: Decoder {
+  /// Token ids to the residual stream.
+  struct Input {
+    let tokens: Weight  // [vocabulary, embedding width]
+    /// Multiplies the tokens' rows.
+    var scale: Float = 1
+    /// Added by position.
+    var positions: Weight?  // [places, width]
+    /// From the embeddings' width to the stack's, where they differ.
+    var projection: Weight?  // [width, embedding width]
+    var norm: Norm?
+  }
+
+  /// The residual stream to logits.
+  struct Output {
+    var norm: Norm?
+    /// Back to the embeddings' width.
+    var projection: Weight?  // [embedding width, width]
+    let head: Weight  // [vocabulary, width]
+    var bias: Tensor?  // [vocabulary]
+    /// Bounds logits: c · tanh(logit / c).
+    var softcap: Float?
+  }
+
+  /// What all layers' attention has in common.
+  struct AttentionShape {
+    let heads: Int
+    let keyHeads: Int
+    let size: Int
+    var rotary: RotaryPositions?
+    var options = AttentionOptions()
+  }
+
+  enum Arrangement { case preNorm, parallel, postNorm, sandwich }
+
+  struct Layer {
+    let attentionNorm: Norm
+    let qkv: Projection  // [(heads + 2 · key heads) · size, width]
+    let out: Projection  // [width, heads · size]
+    /// Nil: what the attention reads feeds this half too.
+    let feedForwardNorm: Norm?
+    let feedForward: FeedForwardLayer
+    /// Of a sandwich: after each half.
+    var attentionPostNorm: Norm?
+    var feedForwardPostNorm: Norm?
+    /// Keys that a token sees, its own counted; nil: all before it.
+    var window: Int?
+  }
+
+  public let backend: any Backend
+  public var vocabularySize: Int { input.tokens.outputs }
+  public let contextLength: Int
+  public let cacheShape: CacheShape
+  private let arrangement: Arrangement
+  private let input: Input
+  private let attention: AttentionShape
+  private let layers: [Layer]
+  private let output: Output
+
+  init(
+    on backend: any Backend, context: Int, _ arrangement: Arrangement, _ input: Input,
+    _ attention: AttentionShape, _ layers: [Layer], _ output: Output
+  ) throws {
+    self.backend = backend
+    contextLength = attention.rotary?.reach(context) ?? context
+    cacheShape = CacheShape(
+      layers: layers.count, heads: attention.keyHeads, keySize: attention.size, valueSize: attention.size)
+    (self.arrangement, self.input, self.attention) = (arrangement, input, attention)
+    (self.layers, self.output) = (layers, output)
+  }
+
+  public func hidden(_ step: Step, _ caches: [KeyValueCache], observe: Observer?) throws -> Tensor {
+    var x = try embedded(step)  // [tokens, width]
+    try observe?("embedding", x)
+    let rope = try attention.rotary?.table(capacity: step.capacity)
+    // Of a sandwich: what the next norm adds to x.
+    var pending: Tensor?
+    for (n, layer) in layers.enumerated() {
+      func attend(_ normed: Tensor, plus residual: Tensor?) throws -> Tensor {
+        try attended(normed, plus: residual, layer, caches[n], step, rope)
+      }
+      func feed(_ normed: Tensor, plus residual: Tensor?) throws -> Tensor {
+        try layer.feedForward(normed, plus: residual, on: backend, phase: step.linearPhase)
+      }
+      switch arrangement {
+      case .preNorm:
+        x = try attend(layer.attentionNorm(x, on: backend), plus: x)
+        x = try feed(layer.feedForwardNorm?(x, on: backend) ?? x, plus: x)
+      case .parallel:
+        let normed = try layer.attentionNorm(x, on: backend)
+        let other = try layer.feedForwardNorm?(x, on: backend) ?? normed
+        x = try feed(other, plus: attend(normed, plus: x))
+      case .postNorm:
+        x = try layer.attentionNorm(attend(x, plus: x), on: backend)
+        let fed = try feed(x, plus: x)
+        x = try layer.feedForwardNorm?(fed, on: backend) ?? fed
+      case .sandwich:
+        let (sum, normed) = try layer.attentionNorm(x, plus: pending, on: backend)
+        let half = try attend(normed, plus: nil)
+        let joined = try layer.attentionPostNorm?(half, on: backend) ?? half
+        let (next, other) = try (layer.feedForwardNorm ?? layer.attentionNorm)(sum, plus: joined, on: backend)
+        let fed = try feed(other, plus: nil)
+        (x, pending) = (next, try layer.feedForwardPostNorm?(fed, on: backend) ?? fed)
+      }
+      // The sum that the next norm makes, made for whoever looks.
+      if let observe { try observe("layer \(n)", pending.map { try backend.sum(x, $0) } ?? x) }
+    }
+    guard let norm = output.norm else { return try pending.map { try backend.sum(x, $0) } ?? x }
+    return try norm(x, plus: pending, on: backend).normed
+  }
+
+  public func logits(_ hidden: Tensor, phase: Phase) throws -> Tensor {
+    let states = try output.projection.map { try backend.linear(hidden, $0, phase: phase) } ?? hidden
+    let logits = try backend.linear(states, output.head, bias: output.bias, phase: phase)
+    return try output.softcap.map { try backend.softcap(logits, $0) } ?? logits
+  }
+
+  private func embedded(_ step: Step) throws -> Tensor {
+    var x = try backend.embedding(step.ids, table: input.tokens, scale: input.scale)
+    if let projection = input.projection {
+      x = try backend.linear(x, projection, phase: step.linearPhase)
+    }
+    if let positions = input.positions { try backend.addEmbedding(step.positions, table: positions, to: x) }
+    return try input.norm?(x, on: backend) ?? x
+  }
+
+  private func attended(
+    _ normed: Tensor, plus residual: Tensor?, _ layer: Layer, _ cache: KeyValueCache, _ step: Step,
+    _ rope: RopeTable?
+  ) throws -> Tensor {
+    let (queries, keys) = (attention.heads * attention.size, attention.keyHeads * attention.size)
+    let qkv = try layer.qkv(normed, on: backend, phase: step.linearPhase)
+    let q = qkv.slice(1, 0..<queries)
+    let k = qkv.slice(1, queries..<queries + keys)
+    let v = qkv.slice(1, queries + keys..<queries + 2 * keys)
+    try backend.append(
+      keys: k.split(attention.keyHeads), values: v.split(attention.keyHeads), slots: step.slots,
+      positions: rope == nil ? nil : step.positions, table: rope, to: cache)
+    if let rope {
+      let turned = q.split(attention.heads)
+      try backend.rope(turned, positions: step.positions, table: rope, into: turned)
+    }
+    var options = attention.options
+    options.mask = layer.window.map { .window(left: $0 - 1, right: 0) } ?? .causal(.lowerRight)
+    let mixed = try backend.attention(q, heads: attention.heads, over: cache, step, options)
+    return try layer.out(mixed, on: backend, plus: residual, phase: step.linearPhase)
+  }
+}
