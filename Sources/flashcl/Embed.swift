@@ -75,8 +75,9 @@ struct Embed: ParsableCommand {
       model.model, pooling: pooling, on: backend, progress: Terminal.loading)
     let width = encoder.model.width
     let sentences = lines.map { AnySequence($0) } ?? AnySequence(given.lazy.map { Array($0.utf8) })
-    var cut = 0
+    var (cut, bad) = (0, 0)
     defer {
+      Lines.say(bad)
       if cut > 0 {
         Terminal.say(
           "flashcl: \(cut == 1 ? "1 line was" : "\(cut) lines were") cut to the model's \(encoder.maxTokens) tokens"
@@ -92,7 +93,9 @@ struct Embed: ParsableCommand {
         Terminal.say(
           "flashcl: \(done > 0 ? "going on after \(done) of \(count) lines" : "nothing to go on with")")
       }
-      try encode(sentences.dropFirst(done), from: done, of: count, encoder, &cut) { try writer.append($0) }
+      try encode(sentences.dropFirst(done), from: done, of: count, encoder, &cut, &bad) {
+        try writer.append($0)
+      }
       try writer.finish()
       guard output.isJSON else { return }
       return try Output.json(
@@ -100,10 +103,12 @@ struct Embed: ParsableCommand {
     }
     if output.isArray {
       try Output.header([count, width], of: Float.self)
-      return try encode(sentences.dropFirst(0), from: 0, of: count, encoder, &cut) { try Output.append($0) }
+      return try encode(sentences.dropFirst(0), from: 0, of: count, encoder, &cut, &bad) {
+        try Output.append($0)
+      }
     }
     var vectors: [[Float]] = []
-    try encode(sentences.dropFirst(0), from: 0, of: count, encoder, &cut) { vectors.append($0) }
+    try encode(sentences.dropFirst(0), from: 0, of: count, encoder, &cut, &bad) { vectors.append($0) }
     let similarities = vectors.map { a in vectors.map { Self.cosine(a, $0) } }
     guard output.isJSON else {
       return try Self.print(similarities, sentences.map { String(decoding: $0, as: UTF8.self) })
@@ -114,8 +119,7 @@ struct Embed: ParsableCommand {
 
   private func encode(
     _ sentences: some Sequence<[UInt8]>, from first: Int, of count: Int, _ encoder: SentenceEncoder,
-    _ cut: inout Int,
-    _ body: ([Float]) throws -> Void
+    _ cut: inout Int, _ bad: inout Int, _ body: ([Float]) throws -> Void
   ) throws {
     var (done, pending) = (first, [[Int32]]())
     func run() throws {
@@ -127,6 +131,7 @@ struct Embed: ParsableCommand {
     for sentence in sentences {
       let (ids, isCut) = try encoder.tokens(sentence)
       if isCut { cut += 1 }
+      if !Lines.isText(sentence) { bad += 1 }
       pending.append(ids)
       if pending.count == batch { try run() }
     }

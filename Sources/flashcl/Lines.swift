@@ -42,6 +42,27 @@ struct Lines: Sequence {
     }
   }
 
+  /// The lines as texts. What is no UTF-8 is read as U+FFFD, and that is said once, with how many lines it was.
+  func texts() -> [String] {
+    var bad = 0
+    let texts = map { line in
+      if !Self.isText(line) { bad += 1 }
+      return String(decoding: line, as: UTF8.self)
+    }
+    Self.say(bad)
+    return texts
+  }
+
+  static func isText(_ line: [UInt8]) -> Bool { String(validating: line, as: UTF8.self) != nil }
+
+  /// Says how many lines are no UTF-8, where there are some.
+  static func say(_ bad: Int) {
+    guard bad > 0 else { return }
+    Terminal.say(
+      "flashcl: \(bad == 1 ? "1 line is" : "\(bad) lines are") no UTF-8; what cannot be read stands as U+FFFD"
+    )
+  }
+
   /// All bytes, for a fingerprint.
   func withBytes<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
     try Self.with(source, body)

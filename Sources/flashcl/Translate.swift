@@ -68,6 +68,7 @@ struct Translate: ParsableCommand {
 
   func run() throws {
     let lines = try file.map { Array(try Lines(file: $0)) } ?? texts.map { Array($0.utf8) }
+    Lines.say(lines.count { !Lines.isText($0) })
     let backend = try device.backend()
     let translator = try Translator(model.model, on: backend, progress: Terminal.loading)
     let options = options(translator.options)

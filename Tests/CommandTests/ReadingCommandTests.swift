@@ -139,5 +139,6 @@ import Testing
       "classify", "--model", path, "--file", scratch.path("lines"), "--truncate", "--format", "json")
     #expect(result.status == 0, "\(result.errors)")
     #expect((try result.json()["results"] as? [Any])?.count == 2)
+    #expect(result.errors == "flashcl: 1 line is no UTF-8; what cannot be read stands as U+FFFD\n")
   }
 }

@@ -18,7 +18,7 @@ import Testing
 
   /// But for weights, which are for looking at.
   @Test func everyOperationHasCasesOfBothKinds() {
-    #expect(Self.operations.count == 16)
+    #expect(Self.operations.count == 18)
     for operation in Self.operations where operation != AttentionWeights.name {
       #expect(Case.all.contains { $0.operation == operation && $0.purpose == .bench }, "\(operation)")
     }

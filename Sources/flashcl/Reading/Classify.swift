@@ -30,7 +30,7 @@ struct Classify: ParsableCommand {
   }
 
   func run() throws {
-    let texts = try file.map { try Lines(file: $0).map { String(decoding: $0, as: UTF8.self) } } ?? text
+    let texts = try file.map { try Lines(file: $0).texts() } ?? text
     let model = try options.load(.sequence)
     var results: [Report.Result] = []
     // So many texts of one call as fill a device.
