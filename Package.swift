@@ -14,7 +14,9 @@ let hasOpenCL =
 var products: [Product] = [
   .library(
     name: "FlashCL",
-    targets: ["FlashCL", "FlashCLReference", "FlashCLFiles", "FlashCLTokenizers", "FlashCLModels"])
+    targets: [
+      "FlashCL", "FlashCLReference", "FlashCLFiles", "FlashCLTokenizers", "FlashCLTemplates", "FlashCLModels",
+    ])
 ]
 
 // MARK: - Implementation
@@ -25,7 +27,9 @@ var targets: [Target] = [
   .target(name: "FlashCLCases", dependencies: ["FlashCL", "FlashCLReference"]),
   .target(name: "FlashCLFiles", dependencies: ["FlashCL"]),
   .target(name: "FlashCLTokenizers"),
-  .target(name: "FlashCLModels", dependencies: ["FlashCL", "FlashCLFiles", "FlashCLTokenizers"]),
+  .target(name: "FlashCLTemplates"),
+  .target(
+    name: "FlashCLModels", dependencies: ["FlashCL", "FlashCLFiles", "FlashCLTokenizers", "FlashCLTemplates"]),
 ]
 
 // MARK: - Unit test bundles
@@ -40,6 +44,9 @@ targets += [
   .testTarget(name: "FlashCLFilesTests", dependencies: ["FlashCL", "FlashCLFiles"], exclude: ["Fixtures"]),
   .testTarget(
     name: "FlashCLTokenizersTests", dependencies: ["FlashCLFiles", "FlashCLModels", "FlashCLTokenizers"],
+    exclude: ["Fixtures"]),
+  .testTarget(
+    name: "FlashCLTemplatesTests", dependencies: ["FlashCLFiles", "FlashCLModels", "FlashCLTemplates"],
     exclude: ["Fixtures"]),
   modelTests,
 ]
@@ -61,8 +68,8 @@ if hasOpenCL {
     .executableTarget(
       name: "flashcl",
       dependencies: [
-        "FlashCL", "FlashCLReference", "FlashCLCases", "FlashCLFiles", "FlashCLTokenizers", "FlashCLModels",
-        "FlashCLRuntime", "FlashCLOpenCL",
+        "FlashCL", "FlashCLReference", "FlashCLCases", "FlashCLFiles", "FlashCLTokenizers",
+        "FlashCLTemplates", "FlashCLModels", "FlashCLRuntime", "FlashCLOpenCL",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .testTarget(name: "FlashCLRuntimeTests", dependencies: ["FlashCLRuntime", "CCLBlast"]),

@@ -18,6 +18,11 @@ public enum JSON: Sendable, Equatable {
   public struct Member: Sendable, Equatable {
     public let key: ByteString
     public let value: JSON
+
+    public init(key: ByteString, value: JSON) {
+      self.key = key
+      self.value = value
+    }
   }
 
   /// Arrays and objects may stand this deep inside each other.
