@@ -7,7 +7,8 @@ struct Tokenize: ParsableCommand {
     commandName: "tokenize", abstract: "Turns a text into token ids.",
     discussion: """
       Prints one token a line: id, tab, piece. The text is taken as it is: special tokens in it are ordinary text, and \
-      none are added, unless --special asks for them.
+      none are added, unless --special asks for them. --chat reads a conversation, a list of {role, content} or an \
+      object with messages and tools, and writes it by the model's chat template, whose special tokens count.
       Example: flashcl tokenize --model SmolLM2.gguf --text 'The capital of France'
       """)
 
@@ -17,24 +18,47 @@ struct Tokenize: ParsableCommand {
   var text: String?
   @Option(parsing: .unconditional, help: "A file with the text, read byte for byte.")
   var file: String?
+  @Option(parsing: .unconditional, help: "A JSON file with a conversation.")
+  var chat: String?
+  @Flag(help: "With --chat: end with what begins the assistant's answer.")
+  var addGenerationPrompt = false
   @Flag(help: "Find special tokens in the text, and add those that the model wants around it.")
   var special = false
 
   func validate() throws {
-    if (text == nil) == (file == nil) { throw ValidationError("give either --text or --file") }
+    guard [text, file, chat].count(where: { $0 != nil }) == 1 else {
+      throw ValidationError("give one of --text, --file and --chat")
+    }
+    if chat != nil && special { throw ValidationError("--special is for --text and --file") }
+    if chat == nil && addGenerationPrompt { throw ValidationError("--add-generation-prompt is for --chat") }
   }
 
   func run() throws {
+    if let chat { return try write(conversation: chat) }
     let bytes = try text.map { Array($0.utf8) } ?? file.map(contents(of:)) ?? []
     let tokenizer = try TokenizerFiles.load(ModelSource.open(model.model))
     let ids = try tokenizer.encode(bytes, special: special)
     let pieces = try ids.map(tokenizer.piece(of:))
-    if output.isJSON { return try Output.json(Report(ids: ids, pieces: pieces)) }
+    try write(ids, pieces)
+  }
+
+  private func write(conversation path: String) throws {
+    let source = try ModelSource.open(model.model)
+    let conversation = try Conversation(JSON(MappedFile(path)), name: path)
+    let text = try ChatTemplate(source).render(conversation, addGenerationPrompt: addGenerationPrompt)
+    let tokenizer = try TokenizerFiles.load(source)
+    let ids = try tokenizer.ids(ofRendered: text)
+    try write(ids, ids.map(tokenizer.piece(of:)), text: text)
+  }
+
+  private func write(_ ids: [Int32], _ pieces: [String], text: String? = nil) throws {
+    if output.isJSON { return try Output.json(Report(ids: ids, pieces: pieces, text: text)) }
     try Output.write(zip(ids, pieces).map { "\($0)\t\(escaped($1))\n" }.joined())
   }
 
   private struct Report: Encodable {
     let ids: [Int32]
     let pieces: [String]
+    let text: String?
   }
 }
