@@ -143,6 +143,14 @@ public final class DecoderState {
     return last
   }
 
+  /// Forgets all but the first `count` tokens of the only sequence.
+  public func keep(_ count: Int) throws {
+    guard counts.count == 1, 0...counts[0] ~= count else {
+      throw ModelError("\(count) tokens cannot be kept of sequences of \(counts)")
+    }
+    sequences.keep(count, of: 0)
+  }
+
   /// Feeds one token and returns its logits, `[1, vocabulary]`.
   public func decode(_ id: Int32) throws -> Tensor { try decode([id]) }
 

@@ -129,6 +129,9 @@ public final class LanguageModel {
     return tokenizer
   }
 
+  /// How the model's conversations are written; throws where its files do not tell.
+  public func chatTemplate() throws -> ChatTemplate { try ChatTemplate(source) }
+
   /// The ids that a prompt feeds: as the model's tokenizer does it, or, without a prompt, the token that begins a text (else
   /// the one that ends it).
   public func promptTokens(_ prompt: String?) throws -> [Int32] {

@@ -126,6 +126,14 @@ final class SequenceCaches {
     }
   }
 
+  /// Forgets all but the first `count` tokens of a sequence, which has as many.
+  func keep(_ count: Int, of sequence: Int) {
+    let blocks = (count + Self.blockLength - 1) / Self.blockLength
+    for block in tables[sequence].dropFirst(blocks) { owners[Int(block)] -= 1 }
+    tables[sequence].removeSubrange(blocks...)
+    counts[sequence] = count
+  }
+
   /// A block that no sequence has: the preferred one, so that a sequence's blocks lie in a row, or the first.
   private func take(_ preferred: Int) -> Int32 {
     // There are as many blocks as all sequences can have without sharing.

@@ -16,47 +16,12 @@ struct Generate: ParsableCommand {
 
   @Option(parsing: .unconditional, help: "The text to continue.")
   var prompt: String?
-  @Option(parsing: .unconditional, help: "The most tokens to generate.")
-  var maxTokens = 256
-  @Option(parsing: .unconditional, help: "Divides the logits; 0 always takes the likeliest token.")
-  var temperature: Float = 0
-  @Option(parsing: .unconditional, help: "Draws from this many of the likeliest tokens.")
-  var topK: Int?
-  @Option(
-    parsing: .unconditional,
-    help: "Draws from the fewest likeliest tokens whose probabilities reach this sum.")
-  var topP: Float?
-  @Option(
-    parsing: .unconditional, help: "Draws from tokens at least this share as probable as the likeliest.")
-  var minP: Float?
-  @Option(parsing: .unconditional, help: "Makes tokens seen before less likely; 1 changes nothing.")
-  var repetitionPenalty: Float = 1
-  @Option(parsing: .unconditional, help: "Where the random numbers start.")
-  var seed: UInt64 = 0
-  @Option(
-    parsing: .unconditionalSingleValue,
-    help: ArgumentHelp("A text that ends generation; may be repeated.", valueName: "text"))
-  var stop: [String] = []
-
-  private var options: GenerationOptions {
-    var options = GenerationOptions()
-    options.maxTokens = maxTokens
-    options.stop = stop
-    options.sampling.temperature = temperature
-    options.sampling.topK = topK
-    options.sampling.topP = topP
-    options.sampling.minP = minP
-    options.sampling.repetitionPenalty = repetitionPenalty
-    options.sampling.seed = seed
-    return options
-  }
+  @OptionGroup var sampling: GenerationArguments
 
   func validate() throws {
     if prompt == "" {
       throw ValidationError("the prompt is empty; leave --prompt out to generate from nothing")
     }
-    if stop.contains("") { throw ValidationError("an empty --stop would stop nothing") }
-    do { try options.validate() } catch { throw ValidationError("\(error)") }
   }
 
   func run() throws {
@@ -64,7 +29,7 @@ struct Generate: ParsableCommand {
     let start = clock.now
     let backend = try device.backend()
     let language = try LanguageModel(model.model, on: backend, progress: Terminal.loading)
-    let generation = try Generation(language, language.promptTokens(prompt), options)
+    let generation = try Generation(language, language.promptTokens(prompt), sampling.options)
     let loaded = clock.now
 
     var (text, finish, first): (String, FinishReason, ContinuousClock.Instant?) = ("", .length, nil)

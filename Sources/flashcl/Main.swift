@@ -21,7 +21,8 @@ struct Command: ParsableCommand {
       """,
     version: "0.1.0",
     subcommands: [
-      Generate.self, Translate.self, Embed.self, Search.self, FillMask.self, Classify.self, Tag.self,
+      Generate.self, Chat.self, Translate.self, Embed.self, Search.self, FillMask.self, Classify.self,
+      Tag.self,
       Answer.self,
       Logits.self, AttentionCommand.self, Tokenize.self,
       Detokenize.self,

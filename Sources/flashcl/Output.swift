@@ -159,6 +159,11 @@ enum Terminal {
     _ = Array(text.utf8).withUnsafeBytes { systemWrite(2, $0) }
   }
 
+  /// Text without a line's end: what a person is asked with.
+  static func show(_ text: String) {
+    _ = Array(text.utf8).withUnsafeBytes { systemWrite(2, $0) }
+  }
+
   /// A line that the next one replaces; "" removes it.
   static func progress(_ text: @autoclosure () -> String) {
     guard isWatched else { return }

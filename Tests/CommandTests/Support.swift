@@ -39,7 +39,7 @@ func run(_ arguments: String..., environment: [String: String] = ["FLASHCL_DEVIC
 
 func run(
   _ arguments: [String], environment: [String: String] = ["FLASHCL_DEVICE": "cpu"], program: URL = flashcl,
-  output: FileHandle? = nil
+  input: FileHandle? = nil, output: FileHandle? = nil
 ) throws -> Outcome {
   let folder = try Scratch()
   let process = Process()
@@ -47,7 +47,7 @@ func run(
   process.arguments = arguments
   process.environment = ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("FLASHCL_") }
     .merging(environment) { $1 }
-  process.standardInput = FileHandle.nullDevice
+  process.standardInput = input ?? FileHandle.nullDevice
   process.standardOutput = try output ?? folder.file("output")
   process.standardError = try folder.file("errors")
   try process.run()

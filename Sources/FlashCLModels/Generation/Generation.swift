@@ -39,6 +39,8 @@ public final class Generation {
   public let prompt: [Int32]
   public private(set) var tokens: [Int32] = []
   private let state: DecoderState
+  /// Tokens of the prompt that the state held before.
+  private let kept: Int
   private let limit: Int
   private let ends: Set<Int32>
   private var sampler: Sampler
@@ -47,18 +49,29 @@ public final class Generation {
   private var isFinished = false
 
   /// Throws where the prompt does not fit in the context.
-  public init(_ model: LanguageModel, _ prompt: [Int32], _ options: GenerationOptions) throws {
+  public convenience init(_ model: LanguageModel, _ prompt: [Int32], _ options: GenerationOptions) throws {
     let context = model.decoder.contextLength
     guard !prompt.isEmpty else { throw ModelError("the prompt has no tokens") }
     guard prompt.count <= context else {
       throw ModelError("the prompt has \(prompt.count) tokens, the model's context \(context)")
     }
     try options.validate()
+    let limit = min(options.maxTokens, context - prompt.count + 1)
+    let state = try DecoderState(model.decoder, capacity: min(context, prompt.count + limit))
+    try self.init(model, prompt, options, state, ends: model.special.ends)
+  }
+
+  /// Goes on from a state that holds the beginning of the prompt, and not all of it.
+  init(
+    _ model: LanguageModel, _ prompt: [Int32], _ options: GenerationOptions, _ state: DecoderState,
+    ends: Set<Int32>
+  ) throws {
     self.prompt = prompt
+    self.state = state
+    self.ends = ends
+    kept = state.count
     // The last token is not fed, so that a full context still yields one.
-    limit = min(options.maxTokens, context - prompt.count + 1)
-    state = try DecoderState(model.decoder, capacity: min(context, prompt.count + limit))
-    ends = model.special.ends
+    limit = min(options.maxTokens, state.capacity - prompt.count + 1)
     sampler = try Sampler(options.sampling)
     decoder = StreamingDecoder(try model.tokenizer(), skipSpecial: true)
     stops = StopStrings(options.stop)
@@ -67,7 +80,7 @@ public final class Generation {
   /// The next token, or nil after the last.
   public func next() throws -> GenerationEvent? {
     if isFinished { return nil }
-    let logits = try tokens.last.map { try state.decode($0) } ?? state.prefill(prompt)
+    let logits = try tokens.last.map { try state.decode($0) } ?? state.prefill(Array(prompt[kept...]))
     let id = try sampler.pick(logits, on: state.decoder.backend, history: prompt + tokens)
     tokens.append(id)
     if ends.contains(id) { return finish(id, .stop, stops.push(decoder.finish()).text) }
