@@ -45,7 +45,7 @@ enum SentencePieceFiles {
       }
       return try family.make(
         Parts(
-          model: SentencePieceModel(Array(file.bytes)), config: folder.config,
+          model: SentencePieceModel(file.contents()), config: folder.config,
           tokenizerConfig: folder.json("tokenizer_config.json")))
     }
     return nil
@@ -73,7 +73,7 @@ enum SentencePieceFiles {
     let languages = members.map(\.key.string).filter { $0.hasPrefix(">>") && $0.hasSuffix("<<") }
     let added = try ([end, special("<unk>")] + (all.id(of: "<pad>") == nil ? [] : [special("<pad>")]))
     let ends: [Template.Part] = [.token(end.id, segment: 0)]
-    return try SentencePieceModel(Array(file.bytes)).tokenizer(
+    return try SentencePieceModel(file.contents()).tokenizer(
       vocabulary: all, added: added + languages.map(special),
       template: Template(
         single: [.first(segment: 0)] + ends, pair: [.first(segment: 0), .second(segment: 0)] + ends))

@@ -29,23 +29,6 @@ public struct PreTokenizer: Sendable, Equatable {
 
   public init(_ steps: [Step]) { self.steps = steps }
 
-  /// The names that GGUF's `tokenizer.ggml.pre` uses, and what they mean.
-  private static let named: [(names: [String], steps: [Step])] = [
-    (["gpt-2", "gpt2"], [.split(.gpt2)]),
-    (["smollm"], [.digits(individual: true), .split(.gpt2)]),
-    (["llama-bpe", "llama3", "llama-v3"], [.split(.llama3)]),
-    (["qwen2"], [.split(.qwen2)]),
-  ]
-
-  /// The pre-tokeniser that GGUF calls `name`; throws `TokenizerError.unsupported` and lists the known names.
-  public init(named name: String) throws {
-    guard let match = Self.named.first(where: { $0.names.contains(name) }) else {
-      throw TokenizerError.unsupported(
-        part: "pre-tokeniser", value: name, known: Self.named.flatMap(\.names))
-    }
-    self.init(match.steps)
-  }
-
   /// The words of `text`, in order; none is empty.
   func words(of text: AlignedText) -> [AlignedText] {
     var words = text.isEmpty ? [] : [text]
@@ -108,22 +91,18 @@ extension PreTokenizer.Step {
   /// The step of `tokenizer.json`'s `Split` pre-tokeniser with a regular expression.
   ///
   /// The known long patterns match every character, so that isolated matches and removed gaps (`Removed`,
-  /// inverted) give the same pieces. Throws `TokenizerError.unsupported` for every other behaviour of
-  /// these, and for patterns that are neither known nor simple.
+  /// inverted) give the same pieces, and are scanned by hand. Throws `TokenizerError.unsupported` for what
+  /// `ScalarExpression` does not read.
   public static func split(regex: String, behavior: String, invert: Bool) throws -> Self {
     guard let choice = SplitBehavior(rawValue: behavior) else {
       throw TokenizerError.unsupported(
         part: "Split behaviour", value: behavior,
         known: ["Isolated", "Removed", "MergedWithPrevious", "MergedWithNext", "Contiguous"])
     }
-    if let simple = try? TextPattern(regex: regex) { return .splitAt(simple, choice, inverted: invert) }
-    let pattern = try SplitPattern(regex: regex)
-    guard (choice == .isolated && !invert) || (choice == .removed && invert) else {
-      throw TokenizerError.unsupported(
-        part: "Split behaviour", value: invert ? "\(behavior), inverted" : behavior,
-        known: ["Isolated", "Removed, inverted"])
+    if let pattern = SplitPattern(rawValue: regex), choice == (invert ? .removed : .isolated) {
+      return .split(pattern)
     }
-    return .split(pattern)
+    return .splitAt(try TextPattern(regex: regex), choice, inverted: invert)
   }
 
   fileprivate func apply(_ text: AlignedText) -> [AlignedText] {

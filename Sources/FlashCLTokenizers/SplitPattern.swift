@@ -7,15 +7,6 @@ public enum SplitPattern: String, Sendable, CaseIterable {
   case qwen2 =
     #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#
 
-  /// The pattern with this text; throws `TokenizerError.unsupported` and lists the known ones.
-  public init(regex: String) throws {
-    guard let pattern = Self(rawValue: regex) else {
-      throw TokenizerError.unsupported(
-        part: "Split pattern", value: regex, known: Self.allCases.map(\.rawValue))
-    }
-    self = pattern
-  }
-
   /// The matches in `text`, which cover it.
   func split(_ text: ArraySlice<Unicode.Scalar>) -> [ArraySlice<Unicode.Scalar>] {
     let scanner = Scanner(text: text, pattern: self)

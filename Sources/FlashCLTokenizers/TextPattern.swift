@@ -1,4 +1,4 @@
-/// What a normaliser or pre-tokeniser looks for: a string, or a run of one kind of character.
+/// What a normaliser or pre-tokeniser looks for: a string, a run of one kind of character, or an expression.
 public enum TextPattern: Sendable, Equatable {
   /// One character: itself, or whitespace.
   public enum Kind: Sendable, Equatable {
@@ -9,16 +9,16 @@ public enum TextPattern: Sendable, Equatable {
 
   case literal(String)
   case run(Kind, atLeast: Int)
+  case expression(ScalarExpression)
 
-  /// Reads a regular expression that is a string without operators, or one character (or `\s`) with `+` or
-  /// `{n,}` after it.
-  ///
-  /// Throws `TokenizerError.unsupported` for every other one.
+  /// Reads a regular expression; throws `TokenizerError.unsupported` for what `ScalarExpression` does not read.
   public init(regex: String) throws {
-    func unsupported() -> TokenizerError {
-      .unsupported(
-        part: "pattern", value: regex, known: ["a string", "X+ and X{n,} of one character or \\s"])
-    }
+    self = try Self.simple(regex) ?? .expression(ScalarExpression(regex))
+  }
+
+  /// The pattern of an expression that is a string without operators, or one character (or `\s`) with `+` or
+  /// `{n,}` after it; nil for every other one.
+  private static func simple(_ regex: String) -> TextPattern? {
     var rest = Array(regex.unicodeScalars)[...]
     var kinds: [Kind] = []
     var least: Int?
@@ -31,29 +31,26 @@ public enum TextPattern: Sendable, Equatable {
         case "r": kinds.append(.scalar("\r"))
         case "t": kinds.append(.scalar("\t"))
         case let escaped? where escaped.isPunctuation: kinds.append(.scalar(escaped))
-        default: throw unsupported()
+        default: return nil
         }
       case "+": least = 1
       case "{":
         guard rest.suffix(2) == [",", "}"], let count = Int(String(rest.dropLast(2))), count > 0
-        else { throw unsupported() }
+        else { return nil }
         least = count
         rest = []
-      case "*", "?", ".", "[", "]", "(", ")", "|", "^", "$", "}": throw unsupported()
+      case "*", "?", ".", "[", "]", "(", ")", "|", "^", "$", "}": return nil
       default: kinds.append(.scalar(scalar))
       }
     }
-    guard rest.isEmpty, let first = kinds.first, kinds.count == 1 || least == nil else { throw unsupported() }
-    if let least {
-      self = .run(first, atLeast: least)
-      return
+    guard rest.isEmpty, let first = kinds.first, kinds.count == 1 || least == nil else { return nil }
+    if let least { return .run(first, atLeast: least) }
+    var string = String.UnicodeScalarView()
+    for kind in kinds {
+      guard case .scalar(let scalar) = kind else { return nil }
+      string.append(scalar)
     }
-    self = .literal(
-      String(
-        try kinds.map { kind in
-          guard case .scalar(let scalar) = kind else { throw unsupported() }
-          return scalar
-        }))
+    return .literal(String(string))
   }
 
   /// The matches in `text`, from left to right; none is empty.
@@ -61,6 +58,7 @@ public enum TextPattern: Sendable, Equatable {
     var matches: [Range<Int>] = []
     var index = text.startIndex
     switch self {
+    case .expression(let expression): return expression.matches(in: text)
     case .literal(let string):
       let word = Array(string.unicodeScalars)
       guard let first = word.first else { return [] }

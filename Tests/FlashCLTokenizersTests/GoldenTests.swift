@@ -1,5 +1,7 @@
+import FlashCLFiles
 import Testing
 
+@testable import FlashCLModels
 @testable import FlashCLTokenizers
 
 /// Ids, splits and text against the `tokenizers` package.
@@ -54,7 +56,11 @@ import Testing
     }
   }
 
-  @Test(arguments: ["gpt-2", "smollm", "llama-bpe", "qwen2"])
+  @Test(arguments: [
+    "gpt-2", "smollm", "llama-bpe", "qwen2", "default", "falcon", "deepseek-coder", "deepseek-llm",
+    "deepseek-v3",
+    "bloom", "viking", "tekken", "gpt-4o", "seed-coder",
+  ])
   func splits(name: String) throws {
     let texts = try Fixture.read("strings.json", as: [String].self)
     let goldens = try #require(Fixture.read("splits.json", as: [String: [[Int]]].self)[name])
@@ -66,12 +72,19 @@ import Testing
     }
   }
 
+  /// BERT's pieces as GGUF spells them.
+  @Test func bertInGGUF() throws {
+    let file = try GGUF(Fixture.folder.appending(path: "bert.gguf").path())
+    let tokenizer = try TokenizerFiles.load(.gguf(file))
+    try check(tokenizer, against: Fixture.read("goldens_wordpiece.json"))
+  }
+
   private struct WorkedExamples: Decodable {
     struct Piece: Decodable {
       var piece: String
       var id: Int32
 
-      init(from decoder: any Decoder) throws {
+      init(from decoder: any Swift.Decoder) throws {
         var list = try decoder.unkeyedContainer()
         piece = try list.decode(String.self)
         id = try list.decode(Int32.self)
@@ -82,7 +95,7 @@ import Testing
       var text: String
       var ids: [Int32]
 
-      init(from decoder: any Decoder) throws {
+      init(from decoder: any Swift.Decoder) throws {
         var list = try decoder.unkeyedContainer()
         text = try list.decode(String.self)
         ids = try list.decode([Int32].self)

@@ -82,12 +82,31 @@ import Testing
     #expect(throws: TokenizerError.self) { try PieceDecoder([.fuse, .strip(" ", start: 0, stop: 1)]) }
   }
 
+  /// Alternatives in their order, runs from their longest, looks ahead, classes; matches never overlap.
+  @Test(arguments: [
+    (#"a+|b"#, "aabxb", ["aa", "b", "b"]), (#"[^a-c\s]+"#, "ab xy-c z", ["xy-", "z"]),
+    (#"(?i:'s|'RE)x?"#, "'Sx 'ſ 're", ["'Sx", "'ſ", "'re"]), (#"\p{N}{1,3}"#, "12345", ["123", "45"]),
+    (#"\s+(?!\S)|\s+"#, "a   b \n", ["  ", " ", " \n"]), (#"\s+$"#, "a  \nb  ", ["  ", "  "]),
+    (#"a++ab|a"#, "aab", ["a", "a"]), (#"a+ab"#, "aaab", ["aaab"]), (#"x(?=y)"#, "xxy", ["x"]),
+    (#"\p{Lu}\p{Ll}*|\P{L}"#, "Ab1éÉé", ["Ab", "1", "Éé"]), (#"[\-\]\u0041]+"#, "a-]A", ["-]A"]),
+    (#"(ab|a)b"#, "abb ab", ["abb", "ab"]), (#"\w+|[^\w\s]"#, "it's", ["it", "'", "s"]),
+  ])
+  func expressionsMatch(regex: String, text: String, matches: [String]) throws {
+    let scalars = Array(text.unicodeScalars)
+    let found = try ScalarExpression(regex).matches(in: scalars[...])
+    #expect(found.map { String(scalars[$0]) } == matches)
+  }
+
   @Test func simplePatternsAreReadAndOthersRefused() throws {
     #expect(try TextPattern(regex: " {2,}") == .run(.scalar(" "), atLeast: 2))
     #expect(try TextPattern(regex: #"\s+"#) == .run(.space, atLeast: 1))
     #expect(try TextPattern(regex: #"\n"#) == .literal("\n"))
     #expect(try TextPattern(regex: "ab") == .literal("ab"))
-    for regex in ["", "a|b", "[ab]", "a{1}", "a{0,}", "ab+", "(", #"\d"#, "a+b"] {
+    for regex in [
+      "", "a|", "a{0,}", "a*", "(", ")", "[a", "[]", "(?<a>b)", "(ab)+", "a+?", "^a", "a.", #"\"#, #"\q"#,
+      #"\p{Foo}"#,
+      "[z-a]", "[a[b]]", "a{2,1}", "**", "(?=a)", #"a\b"#, String(repeating: "(", count: 999),
+    ] {
       #expect(throws: TokenizerError.self, Comment(rawValue: regex)) { try TextPattern(regex: regex) }
     }
   }

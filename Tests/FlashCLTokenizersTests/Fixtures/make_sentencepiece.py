@@ -88,6 +88,9 @@ MODELS = {
     # ALBERT: lower case.
     "albert": dict(kind="unigram", vocab_size=350, pad_id=0, unk_id=1, bos_id=-1, eos_id=-1,
                    control_symbols=["[CLS]", "[SEP]", "[MASK]"], rules="nfkc_cf"),
+    # Whole words, and characters.
+    "words": dict(kind="word", vocab_size=120, normalization_rule_name="identity"),
+    "characters": dict(kind="char", vocab_size=60, rules="nfkc", user_defined_symbols=["tion", "▁the▁"]),
 }
 
 
@@ -215,6 +218,57 @@ def byte_level(pre, post):
     return tokenizer
 
 
+def word_ends():
+    """The pieces and merges of bpe.json's words, without spaces before them and with `</w>` after them."""
+    file = json.loads((HERE / "bpe.json").read_text())
+    letters = sorted({p for p in file["pieces"] if p is not None and len(p) == 1})
+    merges = [(a, b) for a, b in file["merges"] if "Ġ" not in a + b][:120]
+    ends = [(a, b + "</w>") for a, b in merges]
+    pieces = letters + [p + "</w>" for p in letters] + [a + b for pair in zip(merges, ends) for a, b in pair]
+    known, usable = set(pieces), []
+    for pair in (pair for pairs in zip(merges, ends) for pair in pairs):
+        if pair[0] in known and pair[1] in known:
+            usable.append(pair)
+    return {piece: id for id, piece in enumerate(dict.fromkeys(pieces))}, usable
+
+
+def gpt1():
+    """GPT-1: BERT's words, characters merged, `</w>` after each word; of the byte alphabet ASCII alone is itself."""
+    vocab, pairs = word_ends()
+    plain = lambda piece: all(c.isascii() for c in piece)
+    kept = {piece: id for id, piece in enumerate(["<unk>"] + [p for p in vocab if plain(p)])}
+    tokenizer = Tokenizer(models.BPE(
+        kept, [p for p in pairs if plain(p[0] + p[1])], unk_token="<unk>", end_of_word_suffix="</w>", fuse_unk=False))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.BPEDecoder(suffix="</w>")
+    tokenizer.add_special_tokens(["<unk>"])
+    return tokenizer
+
+
+def clip():
+    """CLIP: bytes with `</w>` after each word."""
+    vocab, pairs = word_ends()
+    tokenizer = Tokenizer(models.BPE(vocab, pairs, end_of_word_suffix="</w>"))
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(Regex(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"), "removed", invert=True),
+        pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(["<s>", "</s>"])
+    tokenizer.post_processor = edges(tokenizer, trim_offsets=False, add_prefix_space=False)
+    return tokenizer
+
+
+def word_level():
+    words = sorted({word for line in CORPUS for word in line.split()})[::2]
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, **{w: i + 1 for i, w in enumerate(words)}}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.add_special_tokens(["[UNK]"])
+    return tokenizer
+
+
 def edges(tokenizer, **options):
     return processors.RobertaProcessing(
         sep=("</s>", tokenizer.token_to_id("</s>")), cls=("<s>", tokenizer.token_to_id("<s>")), **options)
@@ -238,9 +292,9 @@ def words(numbers):
     return " ".join("-" if n is None else str(n) for n in numbers)
 
 
-def goldens(tokenizer):
+def goldens(tokenizer, decode=lambda text: text):
     encodings = [tokenizer.encode(text) for text in PICKED]
-    decoded = [tokenizer.decode(e.ids) for e in encodings]
+    decoded = [decode(tokenizer.decode(e.ids)) for e in encodings]
     pairs = []
     for first, second in PAIRS:
         e = tokenizer.encode(first, second)
@@ -337,6 +391,24 @@ def write_gguf(name, model):
     writer.close()
 
 
+def write_gguf_bert():
+    """The pieces of wordpiece.json as llama.cpp's converter spells them."""
+    pieces = json.loads((HERE / "wordpiece.json").read_text())["pieces"]
+    def phantom(piece):
+        if piece.startswith("[") and piece.endswith("]") and len(piece) > 2:
+            return piece
+        return piece[2:] if piece.startswith("##") else "\u2581" + piece
+    writer = gguf.GGUFWriter(HERE / "bert.gguf", "bert")
+    writer.add_tokenizer_model("bert")
+    writer.add_token_list([phantom(piece).encode() for piece in pieces])
+    writer.add_token_types([3 if phantom(piece) == piece else 1 for piece in pieces])
+    for add, piece in ((writer.add_bos_token_id, "[CLS]"), (writer.add_sep_token_id, "[SEP]"), (writer.add_unk_token_id, "[UNK]")):
+        add(pieces.index(piece))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+
+
 def write(name, value):
     (HERE / name).write_text(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n")
 
@@ -355,15 +427,18 @@ def main():
         "xlnet": xlnet(messages["albert"]), "xlm_roberta": xlm_roberta(messages["unigram_bytes"]),
         "llama2": llama2(messages["llama2"]), "gemma": gemma(messages["bpe"]),
         "roberta": byte_level(pre_tokenizers.ByteLevel(add_prefix_space=True), ROBERTA),
-        "llama3": byte_level(LLAMA3_WORDS, SEQUENCE),
+        "llama3": byte_level(LLAMA3_WORDS, SEQUENCE), "gpt1": gpt1(), "clip": clip(), "word_level": word_level(),
     }
     write("span_texts.json", PICKED)
     write("families.json", families(built))
     write_gguf("llama2", built["llama2"])
+    write_gguf_bert()
     for name, tokenizer in tokenizers.items():
         file = json.loads(tokenizer.to_str())
         write(f"{name}.tokenizer.json", file)
-        write(f"spans_{name}.json", goldens(tokenizer))
+        # What transformers makes of CLIP's bytes.
+        spaced = {"decode": lambda text: text.replace("</w>", " ").strip(" ")} if name == "clip" else {}
+        write(f"spans_{name}.json", goldens(tokenizer, **spaced))
 
 
 if __name__ == "__main__":
