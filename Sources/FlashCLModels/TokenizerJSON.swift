@@ -13,17 +13,17 @@ enum TokenizerJSON {
     let template = try template(json["post_processor"]) ?? Template()
     switch kind {
     case "BPE":
-      for name in ["continuing_subword_prefix", "end_of_word_suffix"] {
-        guard let affix = model?[name]?.string, !affix.isEmpty else { continue }
-        throw TokenizerError.unsupported(part: name, value: affix, known: ["none"])
+      if let prefix = model?["continuing_subword_prefix"]?.string, !prefix.isEmpty {
+        throw TokenizerError.unsupported(part: "continuing_subword_prefix", value: prefix, known: ["none"])
       }
+      let suffix = model?["end_of_word_suffix"]?.string ?? ""
       guard hasByteLevel(json["pre_tokenizer"]) else {
         let vocabulary = try vocabulary(model)
         let bpe = try CharacterBPE(
           vocabulary: vocabulary, merges: merges(model), unknown: unknown(model, in: vocabulary),
           fusesUnknown: model?["fuse_unk"]?.bool ?? false,
           byteFallback: model?["byte_fallback"]?.bool ?? false,
-          ignoreMerges: model?["ignore_merges"]?.bool ?? false)
+          ignoreMerges: model?["ignore_merges"]?.bool ?? false, wordSuffix: suffix)
         return try SubwordTokenizer(
           vocabulary: vocabulary, model: .bpe(bpe), added: added, normalizers: normalizers,
           preTokenizer: preTokenizer, template: template, decoder: decoder(json["decoder"]))
@@ -31,7 +31,7 @@ enum TokenizerJSON {
       return try ByteLevelBPE(
         vocabulary: vocabulary(model), merges: merges(model), added: added, normalizers: normalizers,
         preTokenizer: preTokenizer, ignoreMerges: model?["ignore_merges"]?.bool ?? false,
-        template: template, trimming: trimming(json["post_processor"]))
+        template: template, trimming: trimming(json["post_processor"]), wordSuffix: suffix)
     case "WordPiece":
       return try WordPiece(
         vocabulary: vocabulary(model), added: added, unknown: model?["unk_token"]?.string ?? "[UNK]",
@@ -47,8 +47,17 @@ enum TokenizerJSON {
         vocabulary: Vocabulary(pieces.map(\.text)), model: .unigram(unigram), added: added,
         normalizers: normalizers, preTokenizer: preTokenizer, template: template,
         decoder: decoder(json["decoder"]))
+    case "WordLevel":
+      let vocabulary = try vocabulary(model)
+      // Its unknown token need not be a piece, as long as every word is.
+      let unknown = model?["unk_token"]?.string.flatMap { vocabulary.id(of: $0) }
+      return try SubwordTokenizer(
+        vocabulary: vocabulary, model: .lexicon(Lexicon(words: vocabulary, unknown: unknown)), added: added,
+        normalizers: normalizers, preTokenizer: preTokenizer, template: template,
+        decoder: decoder(json["decoder"]))
     default:
-      throw TokenizerError.unsupported(part: "model", value: kind, known: ["BPE", "Unigram", "WordPiece"])
+      throw TokenizerError.unsupported(
+        part: "model", value: kind, known: ["BPE", "Unigram", "WordLevel", "WordPiece"])
     }
   }
 
@@ -230,6 +239,7 @@ enum TokenizerJSON {
     case "Sequence": return try (json["decoders"]?.array ?? []).flatMap { try decoderSteps($0) }
     case "ByteFallback": return [.byteFallback]
     case "Fuse": return [.fuse]
+    case "BPEDecoder": return [.suffix(json["suffix"]?.string ?? "</w>")]
     case "Metaspace":
       let (mark, scheme) = try metaspace(json)
       return [.metaspace(mark: mark, scheme)]
@@ -247,7 +257,7 @@ enum TokenizerJSON {
     case let other:
       throw TokenizerError.unsupported(
         part: "decoder", value: other,
-        known: ["Sequence", "ByteFallback", "Fuse", "Metaspace", "Replace", "Strip"])
+        known: ["Sequence", "BPEDecoder", "ByteFallback", "Fuse", "Metaspace", "Replace", "Strip"])
     }
   }
 

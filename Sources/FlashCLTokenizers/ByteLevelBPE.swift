@@ -33,6 +33,9 @@ public struct ByteLevelBPE: Tokenizer {
   private let pipeline: Pipeline
   private let merges: MergeTable
   private let byteIDs: [Int32?]
+  /// The pieces of bytes that end a word, where these have pieces of their own.
+  private let lastIDs: [Int32?]?
+  private let wordSuffix: String
   private let ignoreMerges: Bool
 
   /// Makes a tokeniser of the parts that a file describes.
@@ -44,16 +47,20 @@ public struct ByteLevelBPE: Tokenizer {
   ///     there (Llama 3).
   ///   - template: what stands around a text in special mode (BOS, EOS).
   ///   - trimming: leaves spaces out of the tokens' places.
+  ///   - wordSuffix: what the last byte of a word has after it (CLIP's `</w>`).
   ///
   /// Throws `TokenizerError.badVocabulary` for a merge whose parts or result are no pieces, and for ids that
   /// no piece has.
   public init(
     vocabulary: Vocabulary, merges: [Merge], added: [AddedToken] = [], normalizers: [Normalizer] = [],
     preTokenizer: PreTokenizer, ignoreMerges: Bool = false, template: Template = Template(),
-    trimming: OffsetTrimming? = nil
+    trimming: OffsetTrimming? = nil, wordSuffix: String = ""
   ) throws {
     self.merges = try MergeTable(merges, of: vocabulary)
     byteIDs = ByteAlphabet.scalars.map { vocabulary.id(of: String($0)) }
+    lastIDs =
+      wordSuffix.isEmpty ? nil : ByteAlphabet.scalars.map { vocabulary.id(of: String($0) + wordSuffix) }
+    self.wordSuffix = wordSuffix
     missingBytes = (UInt8.min...UInt8.max).filter { [byteIDs] in byteIDs[Int($0)] == nil }
     self.ignoreMerges = ignoreMerges
     self.vocabulary = try vocabulary.adding(added, referredTo: template.ids)
@@ -75,9 +82,13 @@ public struct ByteLevelBPE: Tokenizer {
     }
     var symbols: [WordToken] = []
     symbols.reserveCapacity(word.count)
+    var left = String(word).utf8.count
     for (place, scalar) in word.enumerated() {
       for byte in UTF8.encode(scalar) ?? UTF8.encodedReplacementCharacter {
-        if let id = byteIDs[Int(byte)] { symbols.append(WordToken(id: id, range: place..<place + 1)) }
+        left -= 1
+        if let id = (left == 0 ? lastIDs ?? byteIDs : byteIDs)[Int(byte)] {
+          symbols.append(WordToken(id: id, range: place..<place + 1))
+        }
       }
     }
     return merges.merge(symbols)
@@ -86,7 +97,13 @@ public struct ByteLevelBPE: Tokenizer {
   public func bytes(of id: Int32, atStart: Bool) throws -> [UInt8] {
     let piece = try vocabulary.piece(of: id)
     if pipeline.added[id] != nil { return Array(piece.utf8) }
-    return ByteAlphabet.read(piece) ?? Array(piece.utf8)
+    let text = endsWord(id) ? String(piece.unicodeScalars.dropLast(wordSuffix.unicodeScalars.count)) : piece
+    return ByteAlphabet.read(text) ?? Array(text.utf8)
+  }
+
+  public func endsWord(_ id: Int32) -> Bool {
+    guard !wordSuffix.isEmpty, pipeline.added[id] == nil, let piece = vocabulary[id] else { return false }
+    return piece.unicodeScalars.reversed().starts(with: wordSuffix.unicodeScalars.reversed())
   }
 
   public func piece(of id: Int32) throws -> String { try vocabulary.piece(of: id) }

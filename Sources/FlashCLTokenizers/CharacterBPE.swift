@@ -5,6 +5,8 @@
 public struct CharacterBPE: Sendable {
   private let merges: MergeTable
   private let singles: [Unicode.Scalar: Int32]
+  /// The pieces of characters that end a word, where these have pieces of their own.
+  private let lasts: [Unicode.Scalar: Int32]?
   private let whole: Vocabulary?
   private let unknown: Int32?
   private let fusesUnknown: Bool
@@ -18,20 +20,26 @@ public struct CharacterBPE: Sendable {
   ///   - fusesUnknown: neighbouring unknown characters are one token.
   ///   - byteFallback: unknown characters are spelled by the pieces `<0x00>` … `<0xFF>`.
   ///   - ignoreMerges: a word that is a piece as a whole is that piece.
+  ///   - wordSuffix: what the last character of a word has after it (GPT-1's `</w>`).
   ///
   /// Throws `TokenizerError.badVocabulary` for a merge whose parts or result are no pieces.
   public init(
     vocabulary: Vocabulary, merges: [ByteLevelBPE.Merge], unknown: Int32? = nil, fusesUnknown: Bool = false,
-    byteFallback: Bool = false, ignoreMerges: Bool = false
+    byteFallback: Bool = false, ignoreMerges: Bool = false, wordSuffix: String = ""
   ) throws {
     self.merges = try MergeTable(merges, of: vocabulary)
-    singles = Dictionary(
-      vocabulary.pieces.compactMap { piece in
-        guard let piece, let scalar = piece.unicodeScalars.first, piece.unicodeScalars.count == 1,
-          let id = vocabulary.id(of: piece)
-        else { return nil }
-        return (scalar, id)
-      }, uniquingKeysWith: { first, _ in first })
+    func characters(before suffix: String) -> [Unicode.Scalar: Int32] {
+      Dictionary(
+        vocabulary.pieces.compactMap { piece in
+          guard let piece, let scalar = piece.unicodeScalars.first,
+            piece.unicodeScalars.dropFirst().elementsEqual(suffix.unicodeScalars),
+            let id = vocabulary.id(of: piece)
+          else { return nil }
+          return (scalar, id)
+        }, uniquingKeysWith: { first, _ in first })
+    }
+    singles = characters(before: "")
+    lasts = wordSuffix.isEmpty ? nil : characters(before: wordSuffix)
     whole = ignoreMerges ? vocabulary : nil
     self.unknown = unknown
     self.fusesUnknown = fusesUnknown
@@ -79,6 +87,7 @@ public struct CharacterBPE: Sendable {
     }
     self.merges = merges
     self.singles = singles
+    lasts = nil
     self.userDefined = userDefined
     self.unknown = unknown
     fusesUnknown = true
@@ -102,7 +111,8 @@ public struct CharacterBPE: Sendable {
         symbols.append(WordToken(id: match.value, range: place..<match.end - word.startIndex))
         index = match.end
       } else {
-        let id = singles[word[index]] ?? Self.placeholder(word[index])
+        let isLast = index + 1 == word.endIndex
+        let id = (isLast ? lasts ?? singles : singles)[word[index]] ?? Self.placeholder(word[index])
         symbols.append(WordToken(id: id, range: place..<place + 1))
         index += 1
       }

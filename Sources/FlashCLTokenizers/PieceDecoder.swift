@@ -13,6 +13,8 @@ public struct PieceDecoder: Sendable, Equatable {
     case metaspace(mark: Unicode.Scalar, PreTokenizer.PrefixScheme)
     /// A space between all pieces.
     case spaces
+    /// What ends a word is taken off its last piece; see `Tokenizer.endsWord`.
+    case suffix(String)
   }
 
   private let steps: [Step]
@@ -36,6 +38,12 @@ public struct PieceDecoder: Sendable, Equatable {
 
   private init(checked steps: [Step]) { self.steps = steps }
 
+  /// What ends words, if the decoder knows of it.
+  var suffix: String? {
+    for case .suffix(let suffix) in steps where !suffix.isEmpty { return suffix }
+    return nil
+  }
+
   func decode(_ piece: String, atStart: Bool) -> [UInt8] {
     var text = Array(piece.unicodeScalars)
     var isFused = false
@@ -54,6 +62,10 @@ public struct PieceDecoder: Sendable, Equatable {
         text = text.compactMap { $0 == mark ? (atStart && scheme != .never ? nil : " ") : $0 }
       case .spaces:
         if !atStart { text.insert(" ", at: 0) }
+      case .suffix(let suffix):
+        if text.reversed().starts(with: suffix.unicodeScalars.reversed()) {
+          text.removeLast(suffix.unicodeScalars.count)
+        }
       }
     }
     return Array(String(text).utf8)

@@ -1,7 +1,7 @@
 /// A SentencePiece model, read from its file (`spiece.model`, `tokenizer.model`, `source.spm`) or made of its
 /// parts.
 public struct SentencePieceModel: Sendable {
-  public enum Algorithm: Sendable { case unigram, bpe }
+  public enum Algorithm: Sendable { case unigram, bpe, word, character }
 
   /// What a piece is for; the numbers are the format's.
   public enum Kind: Int, Sendable {
@@ -38,7 +38,7 @@ public struct SentencePieceModel: Sendable {
   /// Reads the file's bytes: a protocol buffer of the message `ModelProto`.
   ///
   /// Throws `TokenizerError.badVocabulary` where it is cut or damaged, and `TokenizerError.unsupported` for
-  /// the model types `word` and `char`.
+  /// an unknown model type.
   public init(_ bytes: [UInt8]) throws {
     var reader = ProtobufReader(bytes[...])
     while let field = try reader.next() {
@@ -88,10 +88,11 @@ public struct SentencePieceModel: Sendable {
       switch (field.number, field.value) {
       case (3, .varint(1)): algorithm = .unigram
       case (3, .varint(2)): algorithm = .bpe
+      case (3, .varint(3)): algorithm = .word
+      case (3, .varint(4)): algorithm = .character
       case (3, .varint(let type)):
         throw TokenizerError.unsupported(
-          part: "SentencePiece model type", value: [3: "word", 4: "char"][type] ?? "\(type)",
-          known: ["unigram", "bpe"])
+          part: "SentencePiece model type", value: "\(type)", known: ["unigram", "bpe", "word", "char"])
       case (24, .varint(let flag)): normalizer.spaceIsSuffix = flag != 0
       case (35, .varint(let flag)): byteFallback = flag != 0
       default: continue
@@ -159,6 +160,11 @@ extension SentencePieceModel {
           try Unigram(
             parts, unknown: Int32(unknown), byteFallback: byteFallback, followsSentencePiece: true))
       case .bpe: .bpe(try CharacterBPE(parts, unknown: Int32(unknown), byteFallback: byteFallback))
+      case .word, .character:
+        .lexicon(
+          Lexicon(
+            parts, by: algorithm == .word ? .word : .character, unknown: Int32(unknown),
+            byteFallback: byteFallback, fusesUnknown: true))
       }
     let all = try vocabulary ?? Vocabulary(pieces.map(\.text))
     var ids: [Int32]?

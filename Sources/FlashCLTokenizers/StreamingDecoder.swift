@@ -7,6 +7,8 @@ public struct StreamingDecoder: Sendable {
   private let skipSpecial: Bool
   private var held: [UInt8] = []
   private var isAtStart = true
+  /// Whether a space comes before the next token.
+  private var owesSpace = false
 
   /// `skipSpecial` leaves special tokens out of the text.
   public init(_ tokenizer: any Tokenizer, skipSpecial: Bool = true) {
@@ -22,14 +24,16 @@ public struct StreamingDecoder: Sendable {
   /// The text that `ids` complete.
   public mutating func push(_ ids: some Sequence<Int32>) throws -> String {
     var bytes = held
-    var atStart = isAtStart
+    var (atStart, owesSpace) = (isAtStart, owesSpace)
     for id in ids {
       let addition = try tokenizer.bytes(of: id, atStart: atStart)
       if skipSpecial && tokenizer.isSpecial(id) { continue }
+      if owesSpace { bytes.append(UInt8(ascii: " ")) }
       bytes += addition
+      owesSpace = tokenizer.endsWord(id)
       atStart = false
     }
-    isAtStart = atStart
+    (isAtStart, self.owesSpace) = (atStart, owesSpace)
     let whole = bytes.count - incompleteTail(of: bytes)
     held = Array(bytes[whole...])
     return String(decoding: bytes[..<whole], as: UTF8.self)
@@ -40,6 +44,7 @@ public struct StreamingDecoder: Sendable {
     defer {
       held = []
       isAtStart = true
+      owesSpace = false
     }
     return String(decoding: held, as: UTF8.self)
   }

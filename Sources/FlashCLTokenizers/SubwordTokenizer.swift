@@ -6,6 +6,7 @@ public struct SubwordTokenizer: Tokenizer {
   public enum Model: Sendable {
     case unigram(Unigram)
     case bpe(CharacterBPE)
+    case lexicon(Lexicon)
   }
 
   private let vocabulary: Vocabulary
@@ -43,6 +44,7 @@ public struct SubwordTokenizer: Tokenizer {
         switch model {
         case .unigram(let unigram): try unigram.tokens(ofWord: word)
         case .bpe(let bpe): try bpe.tokens(ofWord: word)
+        case .lexicon(let lexicon): try lexicon.tokens(ofWord: word)
         }
       if let ids {
         for index in tokens.indices { tokens[index].id = ids[Int(tokens[index].id)] }
@@ -53,6 +55,12 @@ public struct SubwordTokenizer: Tokenizer {
 
   public func bytes(of id: Int32, atStart: Bool) throws -> [UInt8] {
     decoder.decode(try vocabulary.piece(of: id), atStart: atStart)
+  }
+
+  public func endsWord(_ id: Int32) -> Bool {
+    decoder.suffix.map { suffix in
+      vocabulary[id]?.unicodeScalars.reversed().starts(with: suffix.unicodeScalars.reversed()) ?? false
+    } ?? false
   }
 
   public func piece(of id: Int32) throws -> String { try vocabulary.piece(of: id) }

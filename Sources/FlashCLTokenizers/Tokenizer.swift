@@ -20,6 +20,9 @@ public protocol Tokenizer: Sendable {
   /// The bytes of one id need not be whole characters. Throws `TokenizerError.unknownID`.
   func bytes(of id: Int32, atStart: Bool) throws -> [UInt8]
 
+  /// True where a space parts the token from what follows, if anything does (GPT-1's and CLIP's `</w>`).
+  func endsWord(_ id: Int32) -> Bool
+
   /// The vocabulary's own spelling of `id`. Throws `TokenizerError.unknownID`.
   func piece(of id: Int32) throws -> String
 
@@ -31,6 +34,8 @@ public protocol Tokenizer: Sendable {
 }
 
 extension Tokenizer {
+  public func endsWord(_ id: Int32) -> Bool { false }
+
   /// The tokens of a text, or of two, as the model reads them.
   ///
   /// - Parameter special: false reads the spelling of a special token as ordinary text and adds nothing:

@@ -8,9 +8,10 @@ import Testing
 /// `tokenizers` and `sentencepiece`.
 @Suite struct SpanTests {
   static let files = [
-    "t5", "t5_old", "albert", "xlnet", "xlm_roberta", "llama2", "gemma", "roberta", "llama3",
+    "t5", "t5_old", "albert", "xlnet", "xlm_roberta", "llama2", "gemma", "roberta", "llama3", "gpt1",
+    "clip", "word_level",
   ]
-  static let models = ["t5", "unigram_bytes", "llama2", "bpe", "albert"]
+  static let models = ["t5", "unigram_bytes", "llama2", "bpe", "albert", "words", "characters"]
 
   static func tokenizer(_ name: String) throws -> any Tokenizer {
     let path = Fixture.folder.appending(path: "\(name).tokenizer.json").path()
