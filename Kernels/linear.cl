@@ -151,6 +151,27 @@ inline void finish16(float16 sum, __global const float *bias, __global const flo
   }
 }
 
+#define TOGETHER 4  // rows whose sums grow side by side: each block of weights is read and expanded once for them
+
+// A tile's products with `count` rows of x, each summed as it is alone; rows past `last` repeat that. `count` is a
+// constant at each call, so that the sums are registers.
+inline void lanes(__global const float *x, weights_t b, uint blocks, uint inputs, uint last, const uint count,
+                  float16 *sums) {
+  float16 s[TOGETHER];
+  ulong at[TOGETHER];
+#pragma unroll
+  for (uint n = 0; n < count; ++n) {
+    s[n] = 0.0f;
+    at[n] = (ulong)min(n, last) * inputs;
+  }
+  for (uint block = 0; block < blocks; ++block, b += W_TILE_BYTES, x += W_BLOCK) {
+#pragma unroll
+    for (uint n = 0; n < count; ++n) s[n] = PRODUCT(b, x + at[n], s[n]);
+  }
+#pragma unroll
+  for (uint n = 0; n < count; ++n) sums[n] = s[n];
+}
+
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void linear_lanes(
     __global const float *x, ulong x_offset, weights_t weights, __global const float *bias, ulong bias_offset,
     __global const float *residual, ulong residual_offset, __global float *y, ulong y_offset, uint rows, uint inputs,
@@ -164,12 +185,17 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void linear_lanes(
   uint from = get_group_id(0) * span;
   uint end = min(tiles, from + span);
   for (uint tile = from; tile < end; ++tile) {
-    for (uint row = 0; row < rows; ++row) {
-      float16 sum = 0.0f;
-      weights_t b = weight_block(weights, tile, blocks, 0);
-      __global const float *xs = x + (ulong)row * inputs;
-      for (uint block = 0; block < blocks; ++block, b += W_TILE_BYTES, xs += W_BLOCK) sum = PRODUCT(b, xs, sum);
-      finish16(sum, bias, residual, y, (ulong)row * stride + first + tile * 16, tile * 16, outputs, activation);
+    weights_t b = weight_block(weights, tile, blocks, 0);
+    for (uint row = 0; row < rows; row += TOGETHER) {
+      float16 sums[TOGETHER];
+      uint last = min(TOGETHER - 1u, rows - 1 - row);
+      if (last == 0)
+        lanes(x + (ulong)row * inputs, b, blocks, inputs, last, 1, sums);
+      else
+        lanes(x + (ulong)row * inputs, b, blocks, inputs, last, TOGETHER, sums);
+      for (uint n = 0; n <= last; ++n)
+        finish16(sums[n], bias, residual, y, (ulong)(row + n) * stride + first + tile * 16, tile * 16, outputs,
+                 activation);
     }
   }
 }

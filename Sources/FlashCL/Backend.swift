@@ -20,6 +20,8 @@ public protocol Backend: AnyObject {
   func makeCache(
     blocks: Int, blockLength: Int, heads: Int, keySize: Int, valueSize: Int, type: ElementType
   ) throws -> KeyValueCache
+  /// A cache of `blocks` blocks, no fewer than `cache` has, whose first ones hold what its own hold; the rest is empty.
+  func grow(_ cache: KeyValueCache, blocks: Int) throws -> KeyValueCache
 
   /// Queues the operation; `strategy` nil takes the one that `strategies(for:)` marks as chosen.
   func run(_ operation: any Operation, strategy: String?) throws

@@ -89,7 +89,8 @@ public final class DecoderState {
     self.decoder = decoder
     self.prefillRows = max(1, prefillRows)
     self.sequences = try SequenceCaches(
-      decoder.cacheShape, capacity: capacity, sequences: sequences, type: cacheType, on: decoder.backend)
+      decoder.cacheShape, capacity: capacity, reserve: capacity, sequences: sequences, type: cacheType,
+      on: decoder.backend)
   }
 
   /// Feeds tokens to each sequence, none to some, and returns their hidden states, `[tokens, width]`, sequence after

@@ -67,8 +67,9 @@ public final class EncoderDecoderState {
   private let longest: Int
 
   /// Encodes the sources. There is room for `capacity` tokens of each sequence; throws when that passes the model's positions.
+  /// Memory is taken for `reserve` of them, and for more when they come.
   public init(
-    _ model: any EncoderDecoder, _ sources: TokenBatch, beams: Int = 1, capacity: Int,
+    _ model: any EncoderDecoder, _ sources: TokenBatch, beams: Int = 1, capacity: Int, reserve: Int = 64,
     cacheType: ElementType = .f32, observe: Observer? = nil
   ) throws {
     guard capacity <= model.targetLength else {
@@ -81,7 +82,8 @@ public final class EncoderDecoderState {
     starts = try model.backend.tensor([0] + ends, [ends.count + 1])
     longest = sources.sequences.map(\.count).max() ?? 0
     sequences = try SequenceCaches(
-      model.cacheShape, capacity: capacity, sequences: ends.count * beams, type: cacheType, on: model.backend)
+      model.cacheShape, capacity: capacity, reserve: reserve, sequences: ends.count * beams, type: cacheType,
+      on: model.backend)
   }
 
   /// Feeds tokens to each sequence, the beams of a source in a row, none to some, and returns their hidden states,

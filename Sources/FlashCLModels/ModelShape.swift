@@ -78,6 +78,37 @@ public struct ModelShape: Sendable, CustomStringConvertible {
          "intermediate_size": 1536, "hidden_act": "gelu", "max_position_embeddings": 512, "vocab_size": 30522,
          "type_vocab_size": 2}
         """),
+    Known(
+      name: "deberta-v3-xsmall", type: .f32,
+      config: """
+        {"architectures": ["DebertaV2Model"], "hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6,
+         "intermediate_size": 1536, "hidden_act": "gelu", "max_position_embeddings": 512, "vocab_size": 128100,
+         "type_vocab_size": 0, "layer_norm_eps": 1e-7, "relative_attention": true, "position_buckets": 256,
+         "max_relative_positions": -1, "pos_att_type": "p2c|c2p", "position_biased_input": false,
+         "norm_rel_ebd": "layer_norm", "share_att_key": true}
+        """),
+    // Vaswani et al. 2017: the base model, with its vocabulary of English and German.
+    Known(
+      name: "transformer-base", type: .f32,
+      config: """
+        {"architectures": ["Transformer"], "d_model": 512, "encoder_layers": 6, "decoder_layers": 6,
+         "encoder_attention_heads": 8, "decoder_attention_heads": 8, "encoder_ffn_dim": 2048,
+         "decoder_ffn_dim": 2048, "max_position_embeddings": 1024, "vocab_size": 37000}
+        """),
+    Known(
+      name: "marian", type: .f32,
+      config: """
+        {"architectures": ["MarianMTModel"], "d_model": 512, "encoder_layers": 6, "decoder_layers": 6,
+         "encoder_attention_heads": 8, "decoder_attention_heads": 8, "encoder_ffn_dim": 2048,
+         "decoder_ffn_dim": 2048, "max_position_embeddings": 512, "vocab_size": 58101,
+         "activation_function": "swish", "scale_embedding": true}
+        """),
+    Known(
+      name: "t5-small", type: .f32,
+      config: """
+        {"architectures": ["T5ForConditionalGeneration"], "d_model": 512, "num_layers": 6, "num_heads": 8, "d_kv": 64,
+         "d_ff": 2048, "feed_forward_proj": "relu", "vocab_size": 32128}
+        """),
   ]
 }
 
@@ -93,8 +124,10 @@ final class RandomWeights {
   func entry(_ name: String, _ expected: [Int]) -> TensorEntry {
     let count = expected.reduce(1, *)
     // Files of 4-bit weights keep their embeddings, which are output weights too, in 8 bits.
-    let isTable = shape.type.isQuantised && (name.contains("embed_tokens") || name.contains("embeddings."))
-    let type: ElementType = expected.count == 1 ? .f32 : isTable ? .q8_0 : shape.type
+    let isTable = ["embed_tokens", "embeddings.", "shared."].contains { name.contains($0) }
+    let isRelative = name.contains("relative_attention_bias") || name.contains("rel_embeddings")
+    let type: ElementType =
+      expected.count == 1 || isRelative ? .f32 : isTable && shape.type.isQuantised ? .q8_0 : shape.type
     return TensorEntry(
       name: name, shape: expected, type: type, typeName: type.rawValue, offset: 0,
       byteCount: type.bytes(count), elementCount: count)

@@ -2,8 +2,8 @@ import FlashCL
 
 /// The caches of sequences that are continued side by side: which blocks hold whose tokens, and how many there are.
 ///
-/// Blocks are taken as tokens come. One that is full may belong to several sequences with a common beginning; one that is
-/// not belongs to one, which writes into it.
+/// Blocks are taken as tokens come, and memory for as many again where none is left. A block that is full may belong to
+/// several sequences with a common beginning; one that is not belongs to one, which writes into it.
 final class SequenceCaches {
   static let blockLength = 16
   /// Up to so many sequences linear layers sum in decode's order. From five on prefill's tiles are faster: a step of eight
@@ -11,23 +11,26 @@ final class SequenceCaches {
   static let decodedTogether = 4
 
   /// One for each layer.
-  let caches: [KeyValueCache]
+  private(set) var caches: [KeyValueCache]
   /// The most tokens of each sequence.
   let capacity: Int
   /// Tokens that each sequence has.
   private(set) var counts: [Int]
   private let backend: any Backend
-  private let blocksEach: Int
+  /// Blocks that there is memory for, on the average over the sequences.
+  private var blocksEach: Int
   private var tables: [[Int32]]  // the blocks of each sequence, in the order of its tokens
   private var owners: [Int]  // how many sequences have each block
 
+  /// Memory is taken for `reserve` tokens of each sequence, and for more when they come.
   init(
-    _ shape: CacheShape, capacity: Int, sequences: Int, type: ElementType, on backend: any Backend
+    _ shape: CacheShape, capacity: Int, reserve: Int, sequences: Int, type: ElementType,
+    on backend: any Backend
   ) throws {
     guard sequences > 0 else { throw ModelError("at least 1 sequence must be asked for, not \(sequences)") }
     self.backend = backend
     self.capacity = capacity
-    blocksEach = max(1, (capacity + Self.blockLength - 1) / Self.blockLength)
+    blocksEach = Self.blocks(max(1, min(reserve, capacity)))
     counts = [Int](repeating: 0, count: sequences)
     tables = [[Int32]](repeating: [], count: sequences)
     owners = [Int](repeating: 0, count: sequences * blocksEach)
@@ -37,6 +40,8 @@ final class SequenceCaches {
         valueSize: shape.valueSize, type: type)
     }
   }
+
+  private static func blocks(_ tokens: Int) -> Int { (tokens + blockLength - 1) / blockLength }
 
   /// Follows from the number of sequences that there is room for, so that a sequence's bits stay what they are when others rest.
   func linearPhase(_ phase: Phase) -> Phase { counts.count <= Self.decodedTogether ? phase : .prefill }
@@ -58,11 +63,13 @@ final class SequenceCaches {
         throw ModelError("token id \(id) is outside the model's vocabulary of \(vocabulary)")
       }
     }
+    try reserve(
+      (first...last).reduce(0) { $0 + Self.blocks(counts[$1] + ids[$1].count) - tables[$1].count })
     var (places, slots, starts, lengths): ([Int32], [Int32], [Int32], [Int32]) = ([], [], [0], [])
     for index in first...last {
       let new = counts[index]..<counts[index] + ids[index].count
       while tables[index].count * Self.blockLength < new.upperBound {
-        tables[index].append(take(index * blocksEach + tables[index].count))
+        tables[index].append(take(index, tables[index].count))
       }
       places += new.map { Int32($0) }
       slots += new.map {
@@ -108,13 +115,14 @@ final class SequenceCaches {
     )
     owners = [Int](repeating: 0, count: owners.count)
     for block in tables.joined() { owners[Int(block)] += 1 }
+    try reserve(tables.count)
     var (from, to): ([Int32], [Int32]) = ([], [])
     for index in tables.indices where counts[index] % Self.blockLength != 0 {
       let place = tables[index].count - 1
       let block = tables[index][place]
       guard owners[Int(block)] > 1 else { continue }
       owners[Int(block)] -= 1
-      tables[index][place] = take(index * blocksEach + place)
+      tables[index][place] = take(index, place)
       from.append(block)
       to.append(tables[index][place])
     }
@@ -134,9 +142,21 @@ final class SequenceCaches {
     counts[sequence] = count
   }
 
-  /// A block that no sequence has: the preferred one, so that a sequence's blocks lie in a row, or the first.
-  private func take(_ preferred: Int) -> Int32 {
-    // There are as many blocks as all sequences can have without sharing.
+  /// Makes sure that `count` blocks are free.
+  private func reserve(_ count: Int) throws {
+    let free = owners.count { $0 == 0 }
+    guard free < count else { return }
+    var larger = blocksEach
+    while (larger - blocksEach) * counts.count + free < count { larger *= 2 }
+    larger = min(larger, max(blocksEach, Self.blocks(capacity)))
+    caches = try caches.map { try backend.grow($0, blocks: larger * counts.count) }
+    owners += [Int](repeating: 0, count: (larger - blocksEach) * counts.count)
+    blocksEach = larger
+  }
+
+  /// A block that no sequence has, where one is reserved: the one that lies after the sequence's others, or the first.
+  private func take(_ sequence: Int, _ place: Int) -> Int32 {
+    let preferred = min(sequence * blocksEach + place, owners.count - 1)
     let block = owners[preferred] == 0 ? preferred : owners.firstIndex(of: 0) ?? preferred
     owners[block] = 1
     return Int32(block)

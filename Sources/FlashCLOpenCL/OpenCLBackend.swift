@@ -101,6 +101,21 @@ public final class OpenCLBackend: Backend, DeviceTimed {
         valueScales: try scales(valueSize)))
   }
 
+  public func grow(_ cache: KeyValueCache, blocks: Int) throws -> KeyValueCache {
+    let larger = try makeCache(
+      blocks: max(blocks, cache.blocks), blockLength: cache.blockLength, heads: cache.heads,
+      keySize: cache.keySize, valueSize: cache.valueSize, type: cache.type)
+    let (source, target) = (try cache.buffers(), try larger.buffers())
+    // Blocks lie one after the other, so that the old cache is the beginning of the new one.
+    for (from, to) in [
+      (source.keys, target.keys), (source.values, target.values), (source.keyScales, target.keyScales),
+      (source.valueScales, target.valueScales),
+    ] {
+      if let from, let to { try queue.copy(from: from, to: to, bytes: from.byteCount) }
+    }
+    return larger
+  }
+
   public func run(_ operation: any Operation, strategy: String?) throws {
     try operation.validate()
     try run(deviceOperation(operation), strategy)

@@ -63,6 +63,17 @@ public final class ReferenceBackend: Backend {
         values: try allocate([blocks * blockLength, heads, valueSize], stored)))
   }
 
+  public func grow(_ cache: KeyValueCache, blocks: Int) throws -> KeyValueCache {
+    let larger = try makeCache(
+      blocks: max(blocks, cache.blocks), blockLength: cache.blockLength, heads: cache.heads,
+      keySize: cache.keySize, valueSize: cache.valueSize, type: cache.type)
+    let (source, target) = (try cache.reference(), try larger.reference())
+    for (from, to) in [(source.keys, target.keys), (source.values, target.values)] {
+      try to.address().copyMemory(from: from.address(), byteCount: from.type.bytes(from.count))
+    }
+    return larger
+  }
+
   public func run(_ operation: any Operation, strategy: String?) throws {
     guard strategy == nil || strategy == "reference" else {
       throw FlashCLError.unsupported("\(type(of: operation).name) has no strategy \(strategy ?? "")")

@@ -38,7 +38,9 @@ struct Translate: ParsableCommand {
   var nBest = 1
   @Option(parsing: .unconditional, help: "Divides scores by length^X: above 0 favours long results.")
   var lengthPenalty: Float?
-  @Option(parsing: .unconditional, help: "The most tokens of a result.")
+  @Option(
+    parsing: .unconditional,
+    help: "The most tokens of a result (default: as the model's files say, else 256; at most its positions).")
   var maxTokens: Int?
   @Option(parsing: .unconditional, help: "No run of so many tokens comes twice in a result; 0 allows all.")
   var noRepeatNgram: Int?

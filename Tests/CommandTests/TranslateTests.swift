@@ -82,7 +82,8 @@ import Testing
     ),
     (["logits", "--tokens", "1", "--source", "99", "--output", "l.npy", "--model", model("t5")], 1, "99"),
     (["generate", "--prompt", "a", "--model", model("t5")], 1, "translate"),
-    (["bench", "--model", model("t5")], 1, "encoder–decoder"),
+    (["bench", "--model", Models.path("bert"), "--beam", "4"], 1, "encoder–decoders"),
+    (["bench", "--model", model("t5"), "--cache-types", "f16"], 1, "for decoders"),
     (["translate", "--source-tokens", "1", "--model", Models.path("llama-tied")], 1, "encoder–decoder"),
   ])
   func whereItDoesNotBelong(arguments: [String], status: Int, words: String) throws {

@@ -6,6 +6,7 @@ import os
 import unittest
 from unittest import mock
 
+import compare
 import shapes
 
 
@@ -56,6 +57,29 @@ class Agreement(unittest.TestCase):
                 for name, array in others:
                     error = float(numpy.abs(array - truth).max())
                     self.assertLess(error, 2e-2 if getattr(shape.sizes, "type", "") == "f16" else 2e-3, name)
+
+
+@unittest.skipUnless(
+    compare.fetched("all-MiniLM-L6-v2")
+    and all(importlib.util.find_spec(name) for name in ("torch", "onnxruntime", "sentence_transformers")),
+    "needs the peers and the fetched encoder",
+)
+class Encoders(unittest.TestCase):
+    def test_hidden_states_and_vectors_are_the_same(self):
+        import numpy
+        import onnx_runtime
+        import pytorch
+        import sentence_vectors
+
+        peers = [pytorch.PyTorch(), onnx_runtime.ONNXRuntime(), sentence_vectors.SentenceTransformers()]
+        kinds = dict(zip([peer.name for peer in peers], list(compare.PEERS.values())))
+        for shape in shapes.encoders(compare.fetched("all-MiniLM-L6-v2")):
+            sides = [side for peer in peers if shape.kind in kinds[peer.name] for side in peer.sides(shape)]
+            truth, other = (numpy.asarray(side.make()()) for side in sides)
+            if shape.kind == "encoder":  # what stands beyond a sequence's end means nothing
+                seen = numpy.arange(truth.shape[1]) < numpy.array(shape.sizes.lengths)[:, None]
+                truth, other = truth[seen], other[seen]
+            self.assertLess(float(numpy.abs(other - truth).max()), 1e-4, shape.name)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,12 @@ from shapes import MODELS, OPERATIONS, shapes
 from sides import Absent, Refused
 
 # What each peer can be asked for.
-PEERS = {"pytorch": OPERATIONS | MODELS, "onnxruntime": OPERATIONS, "llama.cpp": {"prefill", "decode"}}
+PEERS = {
+    "pytorch": OPERATIONS | MODELS - {"sentences"},
+    "onnxruntime": OPERATIONS | {"encoder", "sentences"},
+    "sentence-transformers": {"sentences"},
+    "llama.cpp": {"prefill", "decode"},
+}
 
 
 def peer(name, device, options):
@@ -41,6 +46,10 @@ def peer(name, device, options):
             from onnx_runtime import ONNXRuntime
 
             return ONNXRuntime(device, options.threads)
+        if name == "sentence-transformers":
+            from sentence_vectors import SentenceTransformers
+
+            return SentenceTransformers(device, options.threads)
         from llama_cpp import LlamaCpp
 
         return LlamaCpp(options.llama_bench, device, options.threads)
@@ -106,6 +115,13 @@ def refusal(error):
     return "refused", reason
 
 
+def fetched(name):
+    """The folder of a model that `make models` fetches; None where it is not there."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flashcl"
+    folder = Path(os.environ.get("FLASHCL_CACHE") or cache) / "models" / name
+    return folder if (folder / "model.safetensors").is_file() else None
+
+
 def arguments():
     root = Path(__file__).resolve().parents[2]
     parser = argparse.ArgumentParser(
@@ -131,6 +147,13 @@ def arguments():
     option("--limit", "SECONDS", "when nothing more is begun; what there is is written", type=float)
     option("--threads", "N", "of the peers on a CPU", len(os.sched_getaffinity(0)), type=int)
     option("--model", "FILE", "a GGUF file, in place of random weights in SmolLM2's shape", type=Path)
+    option(
+        "--encoder",
+        "FOLDER",
+        "a sentence encoder, in place of random weights in MiniLM's shape, which know no texts (default: the one that "
+        "`make models` fetches, where it is)",
+        type=Path,
+    )
     option("--llama-bench", "PATH", "llama.cpp's command (default: that on PATH)")
     option("--json", "FILE", "the results; in a folder, a file with the device's name", type=Path)
     option("--plot", "FILE", "the ratios as .svg; in a folder, a file with the device's name", type=Path)
@@ -145,7 +168,9 @@ def arguments():
     for file in (options.model, options.source):
         if file and not file.is_file():
             parser.error(f"there is no file {file}")
-    known = list(shapes(options.model))
+    if options.encoder and not (options.encoder / "config.json").is_file():
+        parser.error(f"there is no model in {options.encoder}")
+    known = list(shapes(options.model, options.encoder or fetched("all-MiniLM-L6-v2")))
     try:
         options.shapes = [shape for shape in known if re.search(options.only, shape.name)]
     except re.error as error:

@@ -149,6 +149,17 @@ class Shapes(unittest.TestCase):
         self.assertLessEqual({shape.kind for shape in all}, shapes.OPERATIONS | shapes.MODELS)
 
 
+    def test_texts_need_a_sentence_encoder(self):
+        self.assertNotIn("sentences", {shape.kind for shape in shapes.shapes()})
+        added = [shape for shape in shapes.shapes(encoder=Path("e")) if shape.kind == "sentences"]
+        self.assertEqual([len(shape.sizes.texts) for shape in added], [32, 32])
+        self.assertTrue(all("e" in shape.flashcl for shape in added))
+
+    def test_lengths_are_spread_as_the_command_spreads_them(self):
+        self.assertEqual(shapes.spread(4, 120, 3), [4, 62, 120])
+        self.assertEqual(shapes.ids([2, 1], 12), [[11, 6], [11]])
+
+
 class CommandLine(unittest.TestCase):
     """The whole of it, over commands that print what they are made to."""
 
@@ -166,6 +177,7 @@ class CommandLine(unittest.TestCase):
                 "prompt_tokens": 512,
                 "batch": 1,
                 "prefill_s": 0.5,
+                "prefill_tokens_per_s": 1024,
                 "decode_tokens_per_s": 4,
             }
         ],

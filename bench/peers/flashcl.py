@@ -54,5 +54,9 @@ class FlashCL:
             }
         if shape.kind == "decode":
             return {"seconds": 1 / result["decode_tokens_per_s"], "work": 1, "strategy": report["model"]}
-        tokens = result["prompt_tokens"] * result["batch"]
-        return {"seconds": result["prefill_s"], "work": tokens, "strategy": report["model"]}
+        seconds = result["prefill_s"]
+        return {
+            "seconds": seconds,
+            "work": result["prefill_tokens_per_s"] * seconds,
+            "strategy": report["model"],
+        }

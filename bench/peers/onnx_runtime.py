@@ -1,8 +1,12 @@
-"""onnxruntime's sides: graphs of one operator, made in memory, with operands and results bound once.
+"""onnxruntime's sides: graphs of one operator, made in memory, with operands and results bound once; and encoders, as
+PyTorch exports them, held against PyTorch before they are timed.
 
 Attention has up to three operators: ONNX's own `Attention`, and onnxruntime's `MultiHeadAttention` and
 `GroupQueryAttention`. What is constant in a model (weights, gains, biases of a norm) is an initialiser.
 """
+
+import functools
+import io
 
 import numpy
 import onnx
@@ -196,6 +200,85 @@ class ONNXRuntime:
     def _softmax(self, s):
         x = self.draw(s.rows, s.cols)
         return self._call("Softmax", [x], [(x.dtype, x.shape)], axis=-1)
+
+
+    # Encoders
+
+    def _encoder(self, s):
+        from pytorch import encoder, padded
+
+        tokens, mask = (numpy.array(array) for array in padded(s.lengths, encoder(s.folder, "cpu")))
+        session = self._encoder_session(s.folder, tokens, mask)
+        feed = {"ids": tokens, "mask": mask}
+        return lambda: session.run(None, feed)[0]
+
+    def _sentences(self, s):
+        """As sentence-transformers does it: tokens, hidden states, their mean, length 1."""
+        import tokenizers
+
+        tokenizer = tokenizers.Tokenizer.from_file(str(s.folder / "tokenizer.json"))
+        tokenizer.enable_truncation(256)
+        tokenizer.enable_padding()
+
+        def operands():
+            encodings = tokenizer.encode_batch(s.texts)
+            tokens = numpy.array([encoding.ids for encoding in encodings])
+            return tokens, numpy.array([encoding.attention_mask for encoding in encodings])
+
+        session = self._encoder_session(s.folder, *operands())
+
+        def call():
+            tokens, mask = operands()
+            hidden = session.run(None, {"ids": tokens, "mask": mask})[0]
+            total = numpy.einsum("btw,bt->bw", hidden, mask.astype(hidden.dtype))
+            return total / numpy.linalg.norm(total, axis=1, keepdims=True)
+
+        return call
+
+    def _encoder_session(self, folder, tokens, mask):
+        """A session of the exported encoder, which gives for these operands what PyTorch gives."""
+        import torch
+        from pytorch import encoder
+
+        session = onnxruntime.InferenceSession(exported(folder), self.options, providers=self.providers)
+        with torch.inference_mode():
+            model = encoder(folder, "cpu")
+            truth = model(input_ids=torch.tensor(tokens), attention_mask=torch.tensor(mask)).last_hidden_state
+        error = abs(session.run(None, {"ids": tokens, "mask": mask})[0] - truth.numpy())[mask > 0].max()
+        if not error < 1e-4:
+            raise Refused("differs", f"hidden states are {error:.2g} off PyTorch's")
+        return session
+
+
+@functools.cache
+def exported(folder):
+    """The encoder as an ONNX file's bytes, for any number of sequences of any length."""
+    import torch
+    from pytorch import encoder
+
+    class Hidden(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = encoder(folder, "cpu")
+
+        def forward(self, ids, mask):
+            return self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+
+    file = io.BytesIO()
+    operand = torch.ones(2, 8, dtype=torch.long)
+    axes = {0: "sequences", 1: "tokens"}
+    with torch.inference_mode():
+        torch.onnx.export(
+            Hidden().eval(),
+            (operand, operand),
+            file,
+            input_names=["ids", "mask"],
+            output_names=["hidden"],
+            dynamic_axes={"ids": axes, "mask": axes, "hidden": axes},
+            opset_version=17,
+            dynamo=False,
+        )
+    return file.getvalue()
 
 
 def folded(array):

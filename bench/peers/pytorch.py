@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
-from shapes import EPSILON, HEADS, WINDOW
+from shapes import EPSILON, HEADS, WINDOW, ids
 from sides import Refused, Side
 
 TYPES = {"f32": torch.float32, "f16": torch.float16}
@@ -148,9 +148,10 @@ class PyTorch:
     # Models
 
     def _encoder(self, s):
-        model = encoder(self.device)
-        ids = torch.randint(0, model.config.vocab_size, (s.batch, s.length), device=self.device)
-        return lambda: model(input_ids=ids).last_hidden_state
+        model = encoder(s.folder, self.device)
+        tokens, mask = (torch.tensor(array, device=self.device) for array in padded(s.lengths, model))
+        mask = None if mask.all() else mask
+        return lambda: model(input_ids=tokens, attention_mask=mask).last_hidden_state
 
     def _prefill(self, s):
         model = decoder(s.file, self.device)
@@ -187,12 +188,24 @@ def quiet_transformers():
     logging.disable_progress_bar()
 
 
+def padded(lengths, model):
+    """Ids of sequences of these lengths, and where there are any, both [sequences, longest]."""
+    sequences = ids(lengths, model.config.vocab_size)
+    longest = max(lengths)
+    return (
+        [sequence + [0] * (longest - len(sequence)) for sequence in sequences],
+        [[1] * length + [0] * (longest - length) for length in lengths],
+    )
+
+
 @functools.cache
-def encoder(device):
-    """MiniLM's shape, of random weights, f32."""
+def encoder(folder, device):
+    """The encoder in a folder; without one MiniLM's shape, of random weights; f32."""
     from transformers import BertConfig, BertModel
 
     quiet_transformers()
+    if folder:
+        return BertModel.from_pretrained(folder, add_pooling_layer=False).eval().to(device)
     config = BertConfig(hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536)
     return BertModel(config, add_pooling_layer=False).eval().to(device)
 

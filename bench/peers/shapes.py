@@ -5,7 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 OPERATIONS = {"attention", "linear", "layer_norm", "rms_norm", "gelu", "softmax"}
-MODELS = {"encoder", "prefill", "decode"}
+MODELS = {"encoder", "sentences", "prefill", "decode"}
 HEADS = 8
 WINDOW = 256  # keys that a query sees, its own among them
 EPSILON = 1e-5
@@ -79,10 +79,37 @@ def matrices():
             yield Shape(f"{name} {rows}×768", operation, "GB/s", arguments, sizes)
 
 
-def models(file=None):
-    """An encoder, and a decoder: SmolLM2-135M of random f32 weights, or that of a GGUF file."""
-    arguments = ("--model-shape", "minilm:f32", "--batch", "32", "--prompt-lengths", "32")
-    yield Shape("MiniLM 32×32", "encoder", "tokens/s", arguments, SimpleNamespace(batch=32, length=32))
+def encoders(folder=None):
+    """MiniLM's shape of random weights, or the sentence encoder in a folder: hidden states of ids, and vectors of texts.
+
+    Where lengths differ, a peer that pads computes the longest of them for each sequence.
+    """
+    source = ("--model", str(folder)) if folder else ("--model-shape", "minilm:f32")
+    for name, lengths in (("32", [32] * 32), ("4–120", spread(4, 120, 32))):
+        asked = name.replace("–", ":")
+        arguments = (*source, "--batch", "32", "--prompt-lengths", asked)
+        sizes = SimpleNamespace(folder=folder, lengths=lengths)
+        yield Shape(f"MiniLM 32×{name}", "encoder", "tokens/s", arguments, sizes)
+    if folder:
+        for name, file in (("", "sentences.txt"), (" of 4–120", "sentences-uneven.txt")):
+            texts = Path(__file__).resolve().parent / file
+            arguments = (*source, "--batch", "32", "--texts", str(texts))
+            sizes = SimpleNamespace(folder=folder, texts=texts.read_text(encoding="utf-8").splitlines())
+            yield Shape(f"MiniLM 32 sentences{name}", "sentences", "tokens/s", arguments, sizes)
+
+
+def spread(least, most, count):
+    """As `--prompt-lengths least:most` spreads them."""
+    return [least + (most - least) * place // (count - 1) for place in range(count)]
+
+
+def ids(lengths, vocabulary):
+    """What `flashcl bench` feeds: any ids of the vocabulary will do, and all sides have the same."""
+    return [[(7 * place + 11) % vocabulary for place in range(length)] for length in lengths]
+
+
+def decoders(file=None):
+    """SmolLM2-135M of random f32 weights, or the model of a GGUF file."""
     source = ("--model", str(file)) if file else ("--model-shape", "smollm2-135m:f32")
     name = Path(file).stem if file else "SmolLM2-135M"
     for kind, title, tokens in (("prefill", "prefill of 512", 0), ("decode", "decode after 512", 128)):
@@ -91,7 +118,8 @@ def models(file=None):
         yield Shape(f"{name} {title}", kind, "tokens/s", arguments, sizes)
 
 
-def shapes(file=None):
+def shapes(file=None, encoder=None):
     yield from attentions()
     yield from matrices()
-    yield from models(file)
+    yield from encoders(encoder)
+    yield from decoders(file)

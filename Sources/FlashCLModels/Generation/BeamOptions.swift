@@ -21,7 +21,8 @@ public struct BeamOptions: Sendable {
   public var earlyStopping = EarlyStopping.no
   /// No run of so many tokens comes twice in a result; 0 allows all.
   public var noRepeatNgram = 0
-  /// The most tokens to generate, the one that ends a text included.
+  /// The most tokens to generate, the one that ends a text included. Where a model's files name no limit this is it: the 20 that
+  /// `transformers` then takes would cut most sentences.
   public var maxTokens = 256
   /// Tokens before one may end a text, the first of the decoder included.
   public var minLength = 0
@@ -70,7 +71,10 @@ public struct BeamOptions: Sendable {
     forcedFirst = ids(value("forced_bos_token_id")).first
     forcedLast = ids(value("forced_eos_token_id"))
     banned = (value("bad_words_ids")?.array ?? []).map { ids($0) }
-    if let length = value("max_length")?.int { maxTokens = max(1, length - 1) }
+    // The first counts what is generated, the second the decoder's first token too.
+    if let count = value("max_new_tokens")?.int ?? value("max_length")?.int.map({ $0 - 1 }) {
+      maxTokens = max(1, count)
+    }
     minLength = value("min_length")?.int ?? 0
     lengthPenalty = value("length_penalty")?.double.map { Float($0) } ?? 1
     noRepeatNgram = value("no_repeat_ngram_size")?.int ?? 0

@@ -90,9 +90,11 @@ struct BenchResults {
 
   /// Prefill and decode of one prompt.
   private static func modelRows(_ row: JSON, model: String) -> [Row]? {
-    guard let tokens = row["prompt_tokens"]?.int, let prefill = row["prefill_s"]?.double, prefill > 0 else {
+    guard let most = row["prompt_tokens"]?.int, let prefill = row["prefill_s"]?.double, prefill > 0 else {
       return nil
     }
+    let least = row["prompt_tokens_least"]?.int ?? most
+    let tokens = least == most ? "\(most)" : "\(least):\(most)"
     let batch = row["batch"]?.int ?? 1
     let cache = row["cache_type"]?.string ?? "f32"
     let shape =
@@ -104,6 +106,10 @@ struct BenchResults {
     if let rate = row["decode_tokens_per_s"]?.double, rate > 0 {
       rows.append(
         Row(name: "decode\(shape) after=\(tokens)", seconds: 1 / rate, spread: spread(row["decode_spread"])))
+    }
+    if let beam = row["beam"]?.int, let step = row["beam_step_s"]?.double, step > 0 {
+      rows.append(
+        Row(name: "beam=\(beam)\(shape) after=\(tokens)", seconds: step, spread: spread(row["beam_spread"])))
     }
     return rows
   }

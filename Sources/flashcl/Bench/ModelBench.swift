@@ -3,7 +3,8 @@ import FlashCLFiles
 import FlashCLModels
 import FlashCLOpenCL
 
-/// Tokens per second of a model: prefill of prompts of several lengths, and decoding after each.
+/// Tokens per second of a model: prefill of prompts of several lengths, and decoding after each; of an encoder–decoder the
+/// encoding of sources, and steps of greedy and of beam search.
 struct ModelBench: Encodable {
   let device: String
   let revision: String
@@ -25,89 +26,24 @@ struct ModelBench: Encodable {
     case results
   }
 
-  struct Entry: Encodable {
-    /// Of each sequence; in its cache when decoding begins.
-    let prompt_tokens: Int
-    /// Sequences side by side.
-    let batch: Int
-    @Nullable var cache_type: String?
-    /// The median of several runs; nil where decoding alone is timed.
-    @Nullable var prefill_s: Double?
-    /// Of all sequences together.
-    @Nullable var prefill_tokens_per_s: Double?
-    /// (slowest − fastest) / median.
-    @Nullable var prefill_spread: Double?
-    /// Of each sequence.
-    let decode_tokens: Int
-    /// Of all sequences together.
-    @Nullable var decode_tokens_per_s: Double?
-    /// (p90 − p10) / median of single steps.
-    @Nullable var decode_spread: Double?
-  }
-
-  private static let runs = 5
-  /// Steps of decoding that are not timed: the first compile.
-  private static let warmUp = 2
-
-  /// A row that is about to be timed.
-  private typealias Row = (length: Int, batch: Int, cache: ElementType?, prefillRuns: Int, tokens: Int)
-
   init(
     _ options: ModelBenchOptions, on backend: any Backend, _ deadline: Deadline, isQuiet: Bool
   ) throws {
     let clock = ContinuousClock()
     let start = clock.now
-    let loaded: Architectures.Model
-    if let shape = options.modelShape {
-      model = shape.description
-      loaded = try Architectures.random(shape, on: backend, progress: Terminal.loading)
-    } else {
-      model = options.model ?? ""
-      loaded = try Architectures.load(
-        ModelSource.open(options.model ?? ""), on: backend, progress: Terminal.loading)
-    }
+    let subject = try Subject(options, on: backend)
     load_s = clock.now.seconds(since: start)
-    let context =
-      switch loaded {
-      case .decoder(let decoder): decoder.contextLength
-      case .encoder(let encoder): encoder.contextLength
-      case .encoderDecoder: throw Self.untimed
-      }
-    if let length = options.promptLengths?.first(where: { $0 > context }) {
-      throw Failure("a prompt of \(length) tokens does not fit in the model's context of \(context)")
-    }
-    if let length = options.cacheLengths?.first(where: { $0 >= context }) {
-      throw Failure("after \(length) tokens none fits in the model's context of \(context)")
-    }
-    if case .encoder = loaded, options.cacheTypes != nil || options.cacheLengths != nil {
-      throw Failure("--cache-types and --cache-lengths: an encoder has no cache")
-    }
+    model = subject.name
+    let rows = try subject.rows(options)
     if !isQuiet {
       try Output.line("\(model) on \(backend.deviceName), loaded in \(fixed(load_s, 2)) s")
-      try Output.line("  prompt  batch  cache  prefill tokens/s    ±%  decode tokens/s    ±%  after")
-    }
-    let prompts =
-      options.promptLengths ?? (options.cacheLengths == nil ? [16, 128, 512].filter { $0 <= context } : [])
-    let points = prompts.map { ($0, Self.runs) } + (options.cacheLengths ?? []).map { ($0, 0) }
-    let rows = points.flatMap { length, runs in
-      (options.batch ?? [1]).flatMap { batch -> [Row] in
-        guard case .decoder = loaded else { return [(length, batch, nil, runs, 0)] }
-        let tokens = min(options.decode ?? 128, context - length)
-        return (options.cacheTypes ?? [.f32]).map { (length, batch, $0, runs, tokens) }
-      }
+      try Output.line(subject.header)
     }
     var results: [Entry] = []
     for row in rows {
-      if deadline.isOver(needed: Self.seconds(row, after: results)) { break }
-      let entry =
-        switch loaded {
-        case .encoder(let encoder): try Self.encode(encoder, row.length, row.batch)
-        case .decoder(let decoder):
-          try Self.decode(
-            decoder, row.length, row.batch, tokens: row.tokens, cache: row.cache ?? .f32,
-            prefillRuns: row.prefillRuns)
-        case .encoderDecoder: throw Self.untimed
-        }
+      if deadline.isOver(needed: row.seconds(after: results)) { break }
+      let entry = try row.measure()
+      Terminal.progress("")
       results.append(entry)
       if !isQuiet { try Output.line(entry.text) }
     }
@@ -126,95 +62,144 @@ struct ModelBench: Encodable {
     }
     if !isQuiet, let stop { try Output.line(stop.text("row")) }
   }
-
-  /// What a row needs at the rates of those before it, for a row is timed whole; 0 where there are none.
-  private static func seconds(_ row: Row, after results: [Entry]) -> Double {
-    func seconds(_ tokens: Int, _ rate: KeyPath<Entry, Double?>) -> Double {
-      results.last { $0[keyPath: rate] != nil }?[keyPath: rate].map { Double(row.batch * tokens) / $0 } ?? 0
-    }
-    return seconds((row.prefillRuns + 1) * row.length, \.prefill_tokens_per_s)
-      + seconds(row.tokens, \.decode_tokens_per_s)
-  }
-
-  /// What tokens these are changes nothing: any ids of the vocabulary will do.
-  private static func ids(_ length: Int, of vocabulary: Int) -> [Int32] {
-    (0..<length).map { Int32((7 * $0 + 11) % vocabulary) }
-  }
-
-  private static let untimed = Failure("encoder–decoders are not timed: give a decoder or an encoder")
-
-  private static func encode(_ encoder: any TextEncoder, _ length: Int, _ batch: Int) throws -> Entry {
-    let clock = ContinuousClock()
-    let ids = [[Int32]](repeating: ids(length, of: encoder.vocabularySize), count: batch)
-    var times: [Double] = []
-    for run in 0...runs {
-      Terminal.progress("\(count(batch, "sequence")) of \(length), run \(run) of \(runs)")
-      let start = clock.now
-      _ = try encoder.hidden(TokenBatch(ids))
-      try encoder.backend.synchronise()
-      times.append(clock.now.seconds(since: start))
-    }
-    Terminal.progress("")
-    return Entry(length, batch, nil, times: times, decoded: [])
-  }
-
-  /// Prefills `batch` prompts `prefillRuns` times after one that compiles, and decodes after the last.
-  private static func decode(
-    _ decoder: any Decoder, _ length: Int, _ batch: Int, tokens: Int, cache: ElementType, prefillRuns: Int
-  ) throws -> Entry {
-    let (clock, backend) = (ContinuousClock(), decoder.backend)
-    let prompts = [[Int32]](repeating: ids(length, of: decoder.vocabularySize), count: batch)
-    let untimed = min(warmUp, decoder.contextLength - length - tokens)
-    let capacity = length + untimed + tokens
-    var (times, decoded): ([Double], [Double]) = ([], [])
-    for run in 0...prefillRuns {
-      Terminal.progress(
-        "\(batch > 1 ? "\(batch) prompts" : "prompt") of \(length), run \(run) of \(prefillRuns)")
-      let state = try DecoderState(decoder, capacity: capacity, sequences: batch, cacheType: cache)
-      let begin = clock.now
-      var next = try state.prefill(prompts).map { try backend.integers(backend.argmax($0))[0] }
-      times.append(clock.now.seconds(since: begin))
-      // The first run compiles; the last is the one whose decoding is timed, after a few steps that may compile.
-      let isLast = run == prefillRuns
-      for step in 0..<(isLast ? untimed + tokens : 0) {
-        let start = clock.now
-        next = try backend.integers(backend.argmax(state.decode(next)))
-        if step >= untimed { decoded.append(clock.now.seconds(since: start)) }
-      }
-    }
-    Terminal.progress("")
-    return Entry(length, batch, cache, times: times, decoded: decoded)
-  }
 }
 
-extension ModelBench.Entry {
-  /// `times` of prefill, the first of which compiled; `decoded` of each step.
-  fileprivate init(_ length: Int, _ batch: Int, _ cache: ElementType?, times: [Double], decoded: [Double]) {
-    let (sorted, steps) = (times.dropFirst().sorted(), decoded.sorted())
-    prompt_tokens = length
-    self.batch = batch
-    cache_type = cache?.rawValue
-    if !sorted.isEmpty {
-      let median = sorted[sorted.count / 2]
-      prefill_s = median
-      prefill_tokens_per_s = Double(batch * length) / median
-      prefill_spread = (sorted[sorted.count - 1] - sorted[0]) / median
+extension ModelBench {
+  /// What is timed: a model, or a whole sentence encoder with its tokenizer.
+  private enum Subject {
+    case decoder(any Decoder, String)
+    case encoder(any TextEncoder, String)
+    case sentences(SentenceEncoder, [[UInt8]], String)
+    case encoderDecoder(any EncoderDecoder, String, beams: Int)
+
+    init(_ options: ModelBenchOptions, on backend: any Backend) throws {
+      let name = options.modelShape?.description ?? options.model ?? ""
+      if let texts = options.texts {
+        let lines = Array(try Lines(file: texts))
+        guard !lines.isEmpty else { throw Failure("\(texts): there are no lines to embed") }
+        let encoder = try SentenceEncoder(name, on: backend, progress: Terminal.loading)
+        self = .sentences(encoder, lines, name)
+        return
+      }
+      let loaded =
+        if let shape = options.modelShape {
+          try Architectures.random(shape, on: backend, progress: Terminal.loading)
+        } else {
+          try Architectures.load(ModelSource.open(name), on: backend, progress: Terminal.loading)
+        }
+      switch loaded {
+      case .decoder(let decoder): self = .decoder(decoder, name)
+      case .encoder(let encoder): self = .encoder(encoder, name)
+      case .encoderDecoder(let model): self = .encoderDecoder(model, name, beams: options.beam ?? 4)
+      }
     }
-    decode_tokens = steps.count
-    if !steps.isEmpty {
-      decode_tokens_per_s = Double(batch * steps.count) / steps.reduce(0, +)
-      decode_spread = (steps[steps.count * 9 / 10] - steps[steps.count / 10]) / steps[steps.count / 2]
+
+    var name: String {
+      switch self {
+      case .decoder(_, let name), .encoder(_, let name), .sentences(_, _, let name),
+        .encoderDecoder(_, let name, _):
+        name
+      }
+    }
+
+    /// Above the columns of `Entry.text`.
+    var header: String {
+      guard case .encoderDecoder(_, _, let beams) = self else {
+        return "  prompt  batch  cache  prefill tokens/s    ±%  decode tokens/s    ±%  after"
+      }
+      let beam = beams > 1 ? right("beam \(beams) ms", 12) + "    ±%  ratio" : ""
+      return "  source  batch   encode tokens/s    ±%  greedy ms    ±%\(beam)  steps"
+    }
+
+    /// What is to be timed, in order; throws where an option is for another kind of model, or does not fit.
+    func rows(_ options: ModelBenchOptions) throws -> [Row] {
+      if options.beam != nil {
+        guard case .encoderDecoder = self else {
+          throw Failure("--beam is for encoder–decoders; \(name) is none")
+        }
+      }
+      if options.cacheTypes != nil || options.cacheLengths != nil {
+        guard case .decoder = self else {
+          throw Failure("--cache-types and --cache-lengths are for decoders; \(name) is none")
+        }
+      }
+      let batches = options.batch ?? [1]
+      switch self {
+      case .encoder(let encoder, _):
+        return try prompts(options, within: encoder.contextLength).flatMap { spread in
+          batches.map { batch in
+            let lengths = spread.lengths(batch)
+            return Row(lengths: lengths) { try ModelTimer.encode(encoder, lengths) }
+          }
+        }
+      case .sentences(let encoder, let lines, _):
+        let lengths = try lines.map { try encoder.tokens($0).ids.count }
+        return (options.batch ?? [32]).map { batch in
+          Row(lengths: lengths) { try ModelTimer.embed(encoder, lines, batch, lengths) }
+        }
+      case .decoder(let decoder, _):
+        let context = decoder.contextLength
+        if let length = options.cacheLengths?.first(where: { $0 >= context }) {
+          throw Failure("after \(length) tokens none fits in the model's context of \(context)")
+        }
+        let points =
+          try prompts(options, within: context).map { ($0, ModelTimer.runs) }
+          + (options.cacheLengths ?? []).map { (Spread($0), 0) }
+        return points.flatMap { spread, runs in
+          batches.flatMap { batch in
+            (options.cacheTypes ?? [.f32]).map { cache in
+              let (lengths, tokens) = (
+                spread.lengths(batch), min(options.decode ?? 128, context - spread.most)
+              )
+              return Row(lengths: lengths, runs: runs, steps: tokens) {
+                try ModelTimer.decode(decoder, lengths, tokens: tokens, cache: cache, prefillRuns: runs)
+              }
+            }
+          }
+        }
+      case .encoderDecoder(let model, _, let beams):
+        // The first step is not timed: the encoder runs in it, and one beam of each source.
+        let steps = min(options.decode ?? 128, model.targetLength - 1)
+        return try prompts(options, within: model.sourceLength).flatMap { spread in
+          batches.map { batch in
+            let lengths = spread.lengths(batch)
+            return Row(lengths: lengths, steps: steps, passes: 3 * ModelTimer.rounds) {
+              try ModelTimer.search(model, lengths, steps: steps, beams: beams)
+            }
+          }
+        }
+      }
+    }
+
+    private func prompts(_ options: ModelBenchOptions, within context: Int) throws -> [Spread] {
+      if let given = options.promptLengths {
+        if let spread = given.first(where: { $0.most > context }) {
+          throw Failure(
+            "a prompt of \(spread.most) tokens does not fit in the model's context of \(context)")
+        }
+        return given
+      }
+      return options.cacheLengths == nil ? [16, 128, 512].filter { $0 <= context }.map { Spread($0) } : []
     }
   }
 
-  fileprivate var text: String {
-    func number(_ value: Double?, _ width: Int, _ digits: Int) -> String {
-      right(value.map { fixed($0, digits) } ?? "-", width)
+  /// A row that is about to be timed.
+  private struct Row {
+    let lengths: [Int]
+    var runs = ModelTimer.runs
+    var steps = 0
+    /// How often each step is run, beams of searches counted by about what they cost.
+    var passes = 1
+    let measure: () throws -> Entry
+
+    /// What it needs at the rates of those before it, for a row is timed whole; 0 where there are none.
+    func seconds(after results: [Entry]) -> Double {
+      func seconds(_ tokens: Int, _ rate: KeyPath<Entry, Double?>) -> Double {
+        results.last { $0[keyPath: rate] != nil }?[keyPath: rate].map { Double(tokens) / $0 } ?? 0
+      }
+      return seconds((runs + 1) * lengths.reduce(0, +), \.prefill_tokens_per_s)
+        + seconds(passes * steps * lengths.count, \.decode_tokens_per_s)
     }
-    return right("\(prompt_tokens)", 8) + right("\(batch)", 7) + right(cache_type ?? "-", 7)
-      + number(prefill_tokens_per_s, 18, 1) + number(prefill_spread.map { 100 * $0 }, 6, 0)
-      + number(decode_tokens_per_s, 17, 1) + number(decode_spread.map { 100 * $0 }, 6, 0)
-      + "  \(decode_tokens) tokens"
   }
 }
 
@@ -225,15 +210,18 @@ extension ModelBench {
     func text(_ value: Double?) -> String { value.map { "\($0)" } ?? "" }
     let names = [
       "model", "prompt_tokens", "batch", "cache_type", "prefill_s", "prefill_tokens_per_s", "prefill_spread",
-      "decode_tokens", "decode_tokens_per_s", "decode_spread",
+      "decode_tokens", "decode_tokens_per_s", "decode_spread", "beam", "greedy_step_s", "beam_step_s",
+      "beam_spread", "beam_ratio",
     ]
     return CSV.text(
       [names]
         + results.map { entry in
           [
-            model, "\(entry.prompt_tokens)", "\(entry.batch)", entry.cache_type ?? "", text(entry.prefill_s),
+            model, entry.prompts, "\(entry.batch)", entry.cache_type ?? "", text(entry.prefill_s),
             text(entry.prefill_tokens_per_s), text(entry.prefill_spread), "\(entry.decode_tokens)",
-            text(entry.decode_tokens_per_s), text(entry.decode_spread),
+            text(entry.decode_tokens_per_s), text(entry.decode_spread), entry.beam.map { "\($0)" } ?? "",
+            text(entry.greedy_step_s), text(entry.beam_step_s), text(entry.beam_spread),
+            text(entry.beam_ratio),
           ]
         })
   }
@@ -258,6 +246,10 @@ extension ModelBench {
       }
       if let rate = entry.decode_tokens_per_s {
         add("decode\(kind)", .init(x: x, y: rate, spread: entry.decode_spread ?? 0))
+      }
+      if let beam = entry.beam, let step = entry.beam_step_s {
+        let rate = Double(entry.batch) / step
+        add("decode\(kind), \(beam) beams", .init(x: x, y: rate, spread: entry.beam_spread ?? 0))
       }
     }
     let name = model.split(separator: "/").last.map(String.init) ?? model

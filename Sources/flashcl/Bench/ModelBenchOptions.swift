@@ -19,11 +19,27 @@ struct ModelBenchOptions: ParsableArguments {
   var modelShape: ModelShape?
   @Option(
     parsing: .unconditional,
-    help: ArgumentHelp("Tokens of each prompt (default: 16,128,512).", valueName: "list"),
-    transform: { try Self.counts($0, "tokens") })
-  var promptLengths: [Int]?
+    help: ArgumentHelp(
+      """
+      Tokens of each prompt, or of each source of an encoder–decoder (default: 16,128,512); 4:120 spreads those of a batch \
+      evenly from 4 to 120.
+      """, valueName: "list"),
+    transform: Self.spreads)
+  var promptLengths: [Spread]?
   @Option(parsing: .unconditional, help: "Tokens to decode after each prompt (default: 128).")
   var decode: Int?
+  @Option(
+    parsing: .unconditional,
+    help: "Beams of an encoder–decoder, whose steps are compared with greedy ones; 1 is greedy alone (default: 4).")
+  var beam: Int?
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      """
+      A file of sentences, one a line, that a sentence encoder turns into vectors, tokenizer and pooling included, --batch \
+      (default: 32) at a time.
+      """, valueName: "file"))
+  var texts: String?
   @Option(
     parsing: .unconditional,
     help: ArgumentHelp("Sequences side by side (default: 1).", valueName: "list"),
@@ -52,6 +68,18 @@ struct ModelBenchOptions: ParsableArguments {
   /// The option that names the model.
   var name: String { modelShape == nil ? "model" : "model-shape" }
 
+  private static func spreads(_ text: String) throws -> [Spread] {
+    try text.split(separator: ",", omittingEmptySubsequences: false).map { part in
+      let ends = try part.split(separator: ":", omittingEmptySubsequences: false).map {
+        try counts(String($0), "tokens")[0]
+      }
+      guard ends.count <= 2, ends[0] <= ends[ends.count - 1] else {
+        throw ValidationError("'\(part)' is no range of tokens; write 4:120")
+      }
+      return Spread(ends[0], ends[ends.count - 1])
+    }
+  }
+
   private static func counts(_ text: String, _ noun: String) throws -> [Int] {
     try text.split(separator: ",", omittingEmptySubsequences: false).map { part in
       guard let number = Int(part), number > 0, number <= 1 << 24 else {
@@ -69,9 +97,28 @@ struct ModelBenchOptions: ParsableArguments {
     if !isGiven && (batch != nil || cacheTypes != nil || cacheLengths != nil) {
       throw ValidationError("--batch, --cache-lengths and --cache-types are for --model")
     }
+    if model == nil && texts != nil { throw ValidationError("--texts is for --model") }
+    if !isGiven && beam != nil { throw ValidationError("--beam is for --model") }
+    if texts != nil && (promptLengths != nil || decode != nil || beam != nil) {
+      throw ValidationError("--texts gives the lengths, and nothing is decoded after them")
+    }
+    if let beam, beam < 1 { throw ValidationError("--beam must be 1 or more, not \(beam)") }
     if cacheLengths != nil && decode == 0 {
       throw ValidationError("--cache-lengths times decoding, and --decode is 0")
     }
     if let decode, decode < 0 { throw ValidationError("--decode must be 0 or more, not \(decode)") }
+  }
+}
+
+/// Lengths of the sequences of a batch: all alike, or spread evenly.
+struct Spread: Sendable {
+  let least: Int
+  let most: Int
+
+  init(_ least: Int, _ most: Int? = nil) { (self.least, self.most) = (least, most ?? least) }
+
+  /// Of each sequence, the shortest first; one alone is as long as their middle.
+  func lengths(_ batch: Int) -> [Int] {
+    batch == 1 ? [(least + most) / 2] : (0..<batch).map { least + (most - least) * $0 / (batch - 1) }
   }
 }

@@ -6,7 +6,8 @@ import FlashCLReference
 /// One model on a device and on the CPU reference: the error of every layer, and the first that departs.
 ///
 /// A decoder is fed the tokens as one prompt, and the last of them once more as a decoding step where the context has
-/// room, for the two phases have kernels of their own.
+/// room, for the two phases have kernels of their own. An encoder–decoder reads them as the source, and its decoder as a
+/// decoder does.
 struct ModelCheck: Encodable {
   /// Far above the roundings of f32 in a hundred layers (some 1e-5), far below what a wrong kernel does.
   private static let limit = 1e-3
@@ -48,7 +49,7 @@ struct ModelCheck: Encodable {
       Terminal.progress("")
       if !isQuiet {
         try Output.line(
-          [left(truth.phase.rawValue, 9), left(truth.name, 11), left(short(error), 9), outcome].joined())
+          [left(truth.phase.rawValue, 9), left(truth.name, 19), left(short(error), 9), outcome].joined())
       }
     }
     device = backend.deviceName
@@ -111,13 +112,18 @@ struct ModelCheck: Encodable {
       _ = try encoder.hidden(TokenBatch([ids]), observe: { try observe(.prefill, $0, $1) })
       return ids
     case .encoderDecoder(let model):
-      // The ids are the source, and the decoder's tokens too.
       let ids = try tokens.checked(vocabulary: min(model.sourceVocabularySize, model.vocabularySize))
+      let hasRoom = ids.count < model.targetLength
       let state = try EncoderDecoderState(
-        model, TokenBatch([ids]), capacity: ids.count, observe: { try observe(.prefill, $0, $1) })
-      let hidden = try state.hidden([ids], phase: .prefill, observe: { try observe(.prefill, $0, $1) })
-      let last = hidden.slice(0, hidden.shape[0] - 1..<hidden.shape[0])
-      try observe(.prefill, "logits", model.logits(last, phase: .prefill))
+        model, TokenBatch([ids]), capacity: ids.count + (hasRoom ? 1 : 0),
+        observe: { try observe(.prefill, $0, $1) })
+      func feed(_ ids: [Int32], _ phase: Phase) throws {
+        let hidden = try state.hidden([ids], phase: phase, observe: { try observe(phase, $0, $1) })
+        let last = hidden.slice(0, hidden.shape[0] - 1..<hidden.shape[0])
+        try observe(phase, "logits", model.logits(last, phase: phase))
+      }
+      try feed(ids, .prefill)
+      if hasRoom, let id = ids.last { try feed([id], .decode) }
       return ids
     }
   }
