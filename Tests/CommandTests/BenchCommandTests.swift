@@ -132,6 +132,69 @@ private final class Elements: NSObject, XMLParserDelegate {
     #expect(results.allSatisfy { $0["decode_tokens"] as? Int == 4 })
   }
 
+  /// Greedy and beam search of the same sources, equal and unequal, and what one step costs over the other.
+  @Test(arguments: ["cpu"] + devices) func anEncoderDecoderWithBeams(device: String) throws {
+    let scratch = try Scratch()
+    let common = ["bench", "--model", Models.path("seq2seq/t5"), "--prompt-lengths", "3,2:9", "--batch", "2"]
+    let result = try run(
+      common + ["--decode", "3", "--beam", "3", "--format", "json", "--plot", scratch.path("b.svg")],
+      environment: ["FLASHCL_DEVICE": device])
+    #expect(result.status == 0, "\(result.errors)")
+    let results = try #require(try result.json()["results"] as? [[String: Any]])
+    #expect(results.compactMap { $0["prompt_tokens"] as? Int } == [3, 9])
+    #expect(results.compactMap { $0["prompt_tokens_least"] as? Int } == [3, 2])
+    for row in results {
+      #expect(row["beam"] as? Int == 3 && row["decode_tokens"] as? Int == 3)
+      for name in ["prefill_s", "greedy_step_s", "beam_step_s", "beam_ratio", "decode_tokens_per_s"] {
+        #expect(row[name] as? Double ?? 0 > 0, "\(name)")
+      }
+    }
+    #expect(Elements(scratch.path("b.svg"))?.words.contains { $0.contains("3 beams") } == true)
+    guard device == "cpu" else { return }
+    let greedy = try run(
+      common + ["--decode", "2", "--beam", "1"], environment: ["FLASHCL_DEVICE": device])
+    #expect(greedy.output.contains("greedy ms") && !greedy.output.contains("ratio"))
+    let encoding = try run(
+      common + ["--decode", "0", "--format", "csv"], environment: ["FLASHCL_DEVICE": device])
+    #expect(encoding.output.contains(",2:9,2,,"))
+  }
+
+  /// From texts on, which are cut into batches; their tokens count.
+  @Test func aSentenceEncoderWithTexts() throws {
+    let scratch = try Scratch()
+    let model = try Models.bert(in: scratch)
+    try scratch.file("lines", "the cat\n\nthe\n").close()
+    let result = try run(
+      "bench", "--model", model, "--texts", scratch.path("lines"), "--batch", "2", "--format", "json")
+    let results = try #require(try result.json()["results"] as? [[String: Any]])
+    #expect(results.count == 1 && results[0]["batch"] as? Int == 2)
+    #expect(results[0]["prompt_tokens"] as? Int == 4 && results[0]["prompt_tokens_least"] as? Int == 2)
+    try scratch.file("none", "").close()
+    let none = try run("bench", "--model", model, "--texts", scratch.path("none"))
+    #expect(none.status == 1 && none.errors.contains("no lines"))
+  }
+
+  @Test(arguments: [
+    (["--prompt-lengths", "9:2"], "9:2"), (["--prompt-lengths", "1:2:3"], "1:2:3"), (["--beam", "0"], "not 0"),
+    (["--texts", "f", "--decode", "1"], "--texts"),
+  ])
+  func wrongNumbersOfAModel(arguments: [String], words: String) throws {
+    let result = try run(["bench", "--model", Models.path("bert")] + arguments)
+    #expect(result.status == 2 && result.errors.contains(words), "\(result.errors)")
+  }
+
+  /// The shapes of encoder–decoders, without files.
+  @Test(arguments: devices) func encoderDecodersOfRandomWeights(device: String) throws {
+    for shape in ["transformer-base", "t5-small:f16"] {
+      let result = try run(
+        ["bench", "--model-shape", shape, "--prompt-lengths", "4", "--decode", "2", "--format", "json"],
+        environment: ["FLASHCL_DEVICE": device])
+      #expect(result.status == 0, "\(result.errors)")
+      let results = try #require(try result.json()["results"] as? [[String: Any]])
+      #expect(results.first?["beam"] as? Int == 4)
+    }
+  }
+
   @Test(arguments: devices) func aModelOfRandomWeights(device: String) throws {
     let scratch = try Scratch()
     let result = try run(

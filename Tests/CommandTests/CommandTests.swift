@@ -602,6 +602,27 @@ private let noOpenCL = ["FLASHCL_OPENCL_LIBRARY": "/nonexistent"]
     #expect(json["departs"] is NSNull)
     #expect(try run(arguments, environment: place).output.contains("agree"))
   }
+
+  /// Both stacks, and the decoder's two phases; where the context has no room for a step more, one.
+  @Test(arguments: ["bart", "marian-two", "t5", "transformer-residual"], places)
+  func anEncoderDecoderLayerByLayer(model: String, place: [String: String]) throws {
+    let path = Models.path("seq2seq/\(model)")
+    let result = try run(
+      ["check", "--model", path, "--tokens", "1,2,3,4,5", "--format", "json"], environment: place)
+    #expect(result.status == 0, "\(result.errors)")
+    let layers = try #require(try result.json()["layers"] as? [[String: Any]])
+    let decoder = ["decoder embedding", "decoder layer 0", "decoder layer 1", "logits"]
+    let encoder = ["encoder embedding", "encoder layer 0", "encoder layer 1"]
+    #expect(layers.compactMap { $0["layer"] as? String } == encoder + decoder + decoder)
+    #expect(layers.suffix(4).allSatisfy { $0["phase"] as? String == "decode" })
+    #expect(layers.allSatisfy { ($0["error"] as? Double ?? 1) < 1e-4 })
+    guard model == "bart" else { return }
+    let full = (1...40).map { "\($0)" }.joined(separator: ",")
+    let text = try run(["check", "--model", path, "--tokens", full], environment: place)
+    #expect(text.output.contains("encoder embedding  ") && text.output.contains("7 layers agree"))
+    let over = try run(["check", "--model", path, "--tokens", full + ",41"], environment: place)
+    #expect(over.status == 1 && over.errors.contains("41 ") && over.errors.contains("40"))
+  }
 }
 
 @Suite struct BenchTests {

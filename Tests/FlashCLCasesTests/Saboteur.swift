@@ -121,6 +121,9 @@ final class Saboteur: Backend {
       blocks: blocks, blockLength: blockLength, heads: heads, keySize: keySize, valueSize: valueSize,
       type: type)
   }
+  func grow(_ cache: KeyValueCache, blocks: Int) throws -> KeyValueCache {
+    try inner.grow(cache, blocks: blocks)
+  }
   func flush() {}
   func synchronise() {}
 }

@@ -69,7 +69,7 @@ import Testing
   func stepsMakeTheWhole(name: String, place: Place) throws {
     let truth = try Truth(name)
     let model = try load(name, place)
-    let state = try EncoderDecoderState(model, TokenBatch(truth.sources), capacity: 20)
+    let state = try EncoderDecoderState(model, TokenBatch(truth.sources), capacity: 20, reserve: 16)
     var rows = truth.targets.map { _ in [Float]() }
     for step in 0..<(truth.targets.map(\.count).max() ?? 0) {
       let ids = truth.targets.map { $0.count > step ? [$0[step]] : [] }
@@ -115,7 +115,9 @@ import Testing
     let model = try load("transformer-post", place)
     let source: [Int32] = [3, 1, 4, 1, 5]
     let common = (0..<17).map { Int32($0 % 29) }
-    let state = try EncoderDecoderState(model, TokenBatch([source, [9, 2]]), beams: 3, capacity: 40)
+    // Memory for one block of each beam at first: that for the rest comes with the tokens.
+    let state = try EncoderDecoderState(
+      model, TokenBatch([source, [9, 2]]), beams: 3, capacity: 40, reserve: 1)
     _ = try state.hidden([[], common, [], [7], [], []], phase: .prefill)
     try state.reorder([1, 1, 1, nil, 3, nil])
     let ends: [[Int32]] = [[1, 2], [3, 4], [5, 6], [], [8, 9], []]
@@ -130,6 +132,40 @@ import Testing
       let whole = try model.backend.floats(
         model.logits(hidden.slice(0, tokens.count - 1..<tokens.count), phase: .prefill))
       #expect(distance(last[row * whole.count..<(row + 1) * whole.count], whole) <= 1e-4)
+    }
+  }
+
+  /// A search that may go on for a million tokens takes memory for those that it makes.
+  @Test(arguments: Place.available)
+  func aLimitTakesNoMemory(place: Place) throws {
+    let translator = try Translator(Fixtures.path("seq2seq/t5"), on: place.backend())
+    var options = translator.options
+    (options.width, options.maxTokens) = (4, 1 << 20)
+    var count = 0
+    // Ends by itself: a source of the fixture whose results do.
+    let found = try translator.model.generate(TokenBatch([[5, 6, 7], [8, 9]]), options) { count = $0 }
+    #expect(found.allSatisfy { options.ends.contains($0[0].tokens.last ?? -1) } && count < 100)
+    // Two layers' keys and values of 24 numbers for 8 beams of 2²⁰ tokens would be 3 GiB.
+    if let bytes = translator.model.backend.peakBytes { #expect(bytes < 1 << 24) }
+  }
+
+  /// What a model's files say of lengths, in the order of `transformers`; 256 where they say nothing.
+  @Test func lengthsOfTheFiles() throws {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("lengths-\(UUID())")
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let other = try FileManager.default.contentsOfDirectory(atPath: Fixtures.path("seq2seq/t5"))
+    for file in other where file.hasPrefix("model") {
+      try FileManager.default.copyItem(
+        atPath: Fixtures.path("seq2seq/t5/\(file)"), toPath: folder.appendingPathComponent(file).path)
+    }
+    for (settings, limit) in [
+      ("", 256), (#", "max_length": 30"#, 29), (#", "max_length": 30, "max_new_tokens": 40"#, 40),
+    ] {
+      let config = #"{"architectures": ["T5ForConditionalGeneration"], "decoder_start_token_id": 0\#(settings)}"#
+      try Data(config.utf8).write(to: folder.appendingPathComponent("config.json"))
+      guard case .folder(let files) = try ModelSource.open(folder.path) else { return }
+      #expect(try BeamOptions(files).maxTokens == limit)
     }
   }
 

@@ -13,7 +13,7 @@ extension TopK: OpenCLOperation {
   }
 
   private static let group = Strategy<TopK>(
-    "group", unfit: { _, traits in traits.unfit(items: traits[lanes], localBytes: 16 * traits[lanes]) }
+    "group", unfit: { _, traits in traits.unfit(items: traits[lanes], localBytes: 8 * traits[lanes]) }
   ) { op, launcher in
     try op.launch(
       "top_k_group", launcher, global: [op.x.rows * launcher.traits[lanes]],
