@@ -41,7 +41,7 @@ bench: install ## time every operation on the device, and keep the results in be
 # OPTIONS="--model FILE.gguf --seconds 1": bench/peers/compare.py --help lists them.
 ROUNDS  ?= 3
 PEERS    = bench/peers/.venv
-peers: install $(PEERS)/.installed ## time FlashCL beside PyTorch, onnxruntime and llama.cpp, in turn, and keep that too (ROUNDS=3, ONLY=decode, …)
+peers: install $(PEERS)/.installed ## time FlashCL beside PyTorch, onnxruntime, llama.cpp and more, in turn, and keep that too (ROUNDS=3, ONLY=decode, …)
 	$(RELEASE)
 	$(PEERS)/bin/python bench/peers/compare.py --flashcl $(FLASHCL) --device "$(DEVICE)" --rounds $(ROUNDS) \
 	  --only "$(ONLY)" --json bench/results --plot bench/results $(OPTIONS)

@@ -175,7 +175,8 @@ private final class Elements: NSObject, XMLParserDelegate {
   }
 
   @Test(arguments: [
-    (["--prompt-lengths", "9:2"], "9:2"), (["--prompt-lengths", "1:2:3"], "1:2:3"), (["--beam", "0"], "not 0"),
+    (["--prompt-lengths", "9:2"], "9:2"), (["--prompt-lengths", "1:2:3"], "1:2:3"),
+    (["--beam", "0"], "not 0"),
     (["--texts", "f", "--decode", "1"], "--texts"),
   ])
   func wrongNumbersOfAModel(arguments: [String], words: String) throws {

@@ -162,7 +162,8 @@ import Testing
     for (settings, limit) in [
       ("", 256), (#", "max_length": 30"#, 29), (#", "max_length": 30, "max_new_tokens": 40"#, 40),
     ] {
-      let config = #"{"architectures": ["T5ForConditionalGeneration"], "decoder_start_token_id": 0\#(settings)}"#
+      let config =
+        #"{"architectures": ["T5ForConditionalGeneration"], "decoder_start_token_id": 0\#(settings)}"#
       try Data(config.utf8).write(to: folder.appendingPathComponent("config.json"))
       guard case .folder(let files) = try ModelSource.open(folder.path) else { return }
       #expect(try BeamOptions(files).maxTokens == limit)

@@ -8,6 +8,7 @@ shape, has a word for why in place of a ratio; the JSON file has the reason at l
 
     python compare.py --rounds 3 --json peers.json --plot peers.svg
     python compare.py --only 'causal|decode' --peers pytorch --seconds 0.3
+    python compare.py --only MiniLM --encoder all-MiniLM-L6-v2    # ids, and texts through sentence-transformers
     python compare.py --only SmolLM2 --model SmolLM2-135M-Instruct.Q4_1.gguf --llama-bench ./llama-bench
     python compare.py --from peers.json --plot peers.svg     # the table and the plot again
 """

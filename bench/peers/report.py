@@ -9,7 +9,7 @@ COLUMNS = (
     ("shape", 32, False),
     ("FlashCL ms", 10, True),
     ("rate", 16, True),
-    ("peer", 22, False),
+    ("peer", 28, False),
     ("ms", 10, True),
     ("rate", 16, True),
     ("ratio", 13, True),

@@ -30,7 +30,9 @@ struct ModelBenchOptions: ParsableArguments {
   var decode: Int?
   @Option(
     parsing: .unconditional,
-    help: "Beams of an encoder–decoder, whose steps are compared with greedy ones; 1 is greedy alone (default: 4).")
+    help:
+      "Beams of an encoder–decoder, whose steps are compared with greedy ones; 1 is greedy alone (default: 4)."
+  )
   var beam: Int?
   @Option(
     parsing: .unconditional,
