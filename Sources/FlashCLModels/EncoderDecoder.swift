@@ -61,6 +61,8 @@ extension Backend {
 public final class EncoderDecoderState {
   public let model: any EncoderDecoder
   public let beams: Int
+  /// Files of encoder–decoders have plain weights, which decode reads once for four rows: four sources of four beams.
+  private static let decodedTogether = 16
   private let sequences: SequenceCaches
   private let crossKeys: [CrossKeys]
   private let starts: Tensor  // [sources + 1]
@@ -83,7 +85,7 @@ public final class EncoderDecoderState {
     longest = sources.sequences.map(\.count).max() ?? 0
     sequences = try SequenceCaches(
       model.cacheShape, capacity: capacity, reserve: reserve, sequences: ends.count * beams, type: cacheType,
-      on: model.backend)
+      decodedTogether: Self.decodedTogether, on: model.backend)
   }
 
   /// Feeds tokens to each sequence, the beams of a source in a row, none to some, and returns their hidden states,

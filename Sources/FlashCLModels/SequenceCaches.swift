@@ -6,8 +6,8 @@ import FlashCL
 /// several sequences with a common beginning; one that is not belongs to one, which writes into it.
 final class SequenceCaches {
   static let blockLength = 16
-  /// Up to so many sequences linear layers sum in decode's order. From five on prefill's tiles are faster: a step of eight
-  /// took 28 ms where two of four took 34 ms (SmolLM2 Q4_1, two cores).
+  /// Up to so many sequences linear layers of quantised weights sum in decode's order. From five on prefill's tiles are
+  /// faster: a step of eight took 28 ms where two of four took 34 ms (SmolLM2 Q4_1, two cores).
   static let decodedTogether = 4
 
   /// One for each layer.
@@ -17,6 +17,7 @@ final class SequenceCaches {
   /// Tokens that each sequence has.
   private(set) var counts: [Int]
   private let backend: any Backend
+  private let decodedTogether: Int
   /// Blocks that there is memory for, on the average over the sequences.
   private var blocksEach: Int
   private var tables: [[Int32]]  // the blocks of each sequence, in the order of its tokens
@@ -25,11 +26,12 @@ final class SequenceCaches {
   /// Memory is taken for `reserve` tokens of each sequence, and for more when they come.
   init(
     _ shape: CacheShape, capacity: Int, reserve: Int, sequences: Int, type: ElementType,
-    on backend: any Backend
+    decodedTogether: Int = SequenceCaches.decodedTogether, on backend: any Backend
   ) throws {
     guard sequences > 0 else { throw ModelError("at least 1 sequence must be asked for, not \(sequences)") }
     self.backend = backend
     self.capacity = capacity
+    self.decodedTogether = decodedTogether
     blocksEach = Self.blocks(max(1, min(reserve, capacity)))
     counts = [Int](repeating: 0, count: sequences)
     tables = [[Int32]](repeating: [], count: sequences)
@@ -44,7 +46,7 @@ final class SequenceCaches {
   private static func blocks(_ tokens: Int) -> Int { (tokens + blockLength - 1) / blockLength }
 
   /// Follows from the number of sequences that there is room for, so that a sequence's bits stay what they are when others rest.
-  func linearPhase(_ phase: Phase) -> Phase { counts.count <= Self.decodedTogether ? phase : .prefill }
+  func linearPhase(_ phase: Phase) -> Phase { counts.count <= decodedTogether ? phase : .prefill }
 
   /// A step that feeds tokens to each sequence, none to some.
   func step(_ ids: [[Int32]], vocabulary: Int, _ phase: Phase) throws -> Step {
