@@ -93,7 +93,7 @@ private final class Elements: NSObject, XMLParserDelegate {
     (["rms_norm", "--sweep", "rows=1|2", "--plot", "/nonexistent/p.svg"], "/nonexistent/p.svg"),
     (["claims"], "OpenCL device"),
     (["--model", Models.path("gpt2"), "--cache-lengths", "64"], "context of 64"),
-    (["--model", Models.path("bert"), "--cache-types", "f16"], "no cache"),
+    (["--model", Models.path("bert"), "--cache-types", "f16"], "for decoders"),
   ])
   func refused(arguments: [String], reason: String) throws {
     let result = try run(["bench"] + arguments)
