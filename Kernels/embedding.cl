@@ -24,6 +24,6 @@ __kernel void embedding_items(__global const int *ids, ulong ids_offset, weights
   uint row = (uint)id - first_row;  // wraps past `rows` for an earlier part's id
   if (row >= rows) return;
   weights_t b = weight_block(table, row / 16, columns / W_BLOCK, column / W_BLOCK);
-  float value = scale * WEIGHT(b, row % 16, column % W_BLOCK);
+  float value = scale * weight(b, row % 16, column % W_BLOCK);
   *out = accumulate ? *out + value : value;
 }

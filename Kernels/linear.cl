@@ -11,7 +11,7 @@
 //   linear_items   one item per element of y; any device, any size, both phases
 //   linear_group   one group per tile and row: 16 lanes × SLICES slices of the inputs, summed through local memory;
 //                  decode on GPUs
-//   linear_tiled   one group of 16 × 16 items makes 64 outputs × 64 rows, STEP inputs at a time through local memory;
+//   linear_tiled   one group of 16 × 16 items makes 64 outputs × 64 rows, DEPTH inputs at a time through local memory;
 //                  prefill on GPUs
 //   linear_lanes   one item per span of tiles, float16 = the tile's outputs; decode on CPU devices
 //   linear_blocks  one item makes a tile for PANELS · 16 rows: a block of weights is expanded once, then each lane of
@@ -47,7 +47,7 @@ __kernel void linear_items(__global const float *x, ulong x_offset, weights_t we
   float sum = 0.0f;
   for (uint block = 0; block < blocks; ++block) {
     weights_t b = weight_block(weights, output / 16, blocks, block);
-    for (uint i = 0; i < W_BLOCK; ++i) sum = fma(WEIGHT(b, output % 16, i), x[block * W_BLOCK + i], sum);
+    for (uint i = 0; i < W_BLOCK; ++i) sum = fma(weight(b, output % 16, i), x[block * W_BLOCK + i], sum);
   }
   ulong at = row * stride + first + output;
   y[y_offset + at] = finish(sum, bias, residual, at, output, activation);
@@ -67,9 +67,9 @@ __kernel __attribute__((reqd_work_group_size(16, SLICES, 1))) void linear_group(
   if (residual) residual += residual_offset;
   uint blocks = inputs / W_BLOCK;
   float sum = 0.0f;
-  for (uint block = slice; block < blocks; block += SLICES) {
-    weights_t b = weight_block(weights, tile, blocks, block);
-    for (uint i = 0; i < W_BLOCK; ++i) sum = fma(WEIGHT(b, lane, i), x[block * W_BLOCK + i], sum);
+  for (uint from = slice * W_STEP; from < inputs; from += SLICES * W_STEP) {
+    weights_t b = weight_block(weights, tile, blocks, from / W_BLOCK);
+    for (uint i = 0; i < W_STEP; ++i) sum = fma(weight(b, lane, from % W_BLOCK + i), x[from + i], sum);
   }
   partial[slice][lane] = sum;
   barrier(CLK_LOCAL_MEM_FENCE);
@@ -80,16 +80,16 @@ __kernel __attribute__((reqd_work_group_size(16, SLICES, 1))) void linear_group(
   y[y_offset + at] = finish(sum, bias, residual, at, output, activation);
 }
 
-#define STEP 32     // inputs of one step: one block of the quantised types
-#define TILED 64    // outputs and rows of one group; STEP · (64 + 1) · 4 B · 2 = 16.25 KiB of local memory
+#define DEPTH 32    // inputs of one round: those that are expanded at once of the quantised types
+#define TILED 64    // outputs and rows of one group; DEPTH · (64 + 1) · 4 B · 2 = 16.25 KiB of local memory
 
 __kernel __attribute__((reqd_work_group_size(16, 16, 1))) void linear_tiled(
     __global const float *x, ulong x_offset, weights_t weights, __global const float *bias, ulong bias_offset,
     __global const float *residual, ulong residual_offset, __global float *y, ulong y_offset, uint rows, uint inputs,
     uint outputs, uint stride, uint first, int activation) {
   // One column of padding keeps the transposing stores of x off one bank.
-  __local float w_tile[STEP][TILED + 1];
-  __local float x_tile[STEP][TILED + 1];
+  __local float w_tile[DEPTH][TILED + 1];
+  __local float x_tile[DEPTH][TILED + 1];
   uint column = get_local_id(0);
   uint line = get_local_id(1);
   uint item = line * 16 + column;
@@ -100,19 +100,19 @@ __kernel __attribute__((reqd_work_group_size(16, 16, 1))) void linear_tiled(
   if (residual) residual += residual_offset;
   uint blocks = inputs / W_BLOCK;
   float sum[4][4] = {{0.0f}};
-  for (uint from = 0; from < inputs; from += STEP) {
-    for (uint n = item; n < STEP * TILED; n += 256) {
+  for (uint from = 0; from < inputs; from += DEPTH) {
+    for (uint n = item; n < DEPTH * TILED; n += 256) {
       uint o = n % TILED, i = n / TILED;
       uint output = first_output + o, input = from + i;
       float w = 0.0f;
       if (output < outputs && input < inputs)
-        w = WEIGHT(weight_block(weights, output / 16, blocks, input / W_BLOCK), output % 16, input % W_BLOCK);
+        w = weight(weight_block(weights, output / 16, blocks, input / W_BLOCK), output % 16, input % W_BLOCK);
       w_tile[i][o] = w;
-      uint r = n / STEP, k = n % STEP;  // rows of x lie along the inputs
+      uint r = n / DEPTH, k = n % DEPTH;  // rows of x lie along the inputs
       x_tile[k][r] = first_row + r < rows && from + k < inputs ? x[(ulong)(first_row + r) * inputs + from + k] : 0.0f;
     }
     barrier(CLK_LOCAL_MEM_FENCE);
-    for (uint i = 0; i < STEP; ++i) {
+    for (uint i = 0; i < DEPTH; ++i) {
       float w[4], v[4];
       for (uint n = 0; n < 4; ++n) {
         w[n] = w_tile[i][column + 16 * n];
@@ -168,7 +168,7 @@ inline void lanes(__global const float *x, weights_t b, uint blocks, uint inputs
   }
   for (uint block = 0; block < blocks; ++block, b += W_TILE_BYTES, x += W_BLOCK) {
 #pragma unroll
-    for (uint n = 0; n < count; ++n) s[n] = PRODUCT(b, x + at[n], s[n]);
+    for (uint n = 0; n < count; ++n) s[n] = product(b, x + at[n], s[n]);
   }
 #pragma unroll
   for (uint n = 0; n < count; ++n) sums[n] = s[n];
@@ -231,10 +231,11 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void linear_blocks(
 
   float16 sums[PANELS * 16];  // per row of x, its sixteen outputs: 4 KiB, beside the 2 KiB of `w` in the first cache
   for (uint n = 0; n < PANELS * 16; ++n) sums[n] = 0.0f;
-  float16 w[STEP];
-  for (uint from = 0; from < inputs; from += STEP) {
-    uint width = min((uint)STEP, inputs - from);
-    for (uint i = 0; i < width; i += W_BLOCK) EXPAND(weight_block(weights, tile, blocks, (from + i) / W_BLOCK), w + i);
+  float16 w[DEPTH];
+  for (uint from = 0; from < inputs; from += DEPTH) {
+    uint width = min((uint)DEPTH, inputs - from);
+    for (uint i = 0; i < width; i += W_STEP)
+      expand(weight_block(weights, tile, blocks, (from + i) / W_BLOCK), (from + i) % W_BLOCK, w + i);
     for (uint panel = 0; panel < count; ++panel) {
       __global const float *xs = panels + ((ulong)panel * inputs + from) * 16;
       float16 a[16];
@@ -261,7 +262,7 @@ __kernel void linear_unpack(weights_t weights, __global float *plain, uint input
   uint output = get_global_id(1);
   if (input >= inputs || output >= outputs) return;
   weights_t b = weight_block(weights, output / 16, inputs / W_BLOCK, input / W_BLOCK);
-  plain[(ulong)output * inputs + input] = WEIGHT(b, output % 16, input % W_BLOCK);
+  plain[(ulong)output * inputs + input] = weight(b, output % 16, input % W_BLOCK);
 }
 
 // product [rows, outputs] → y, with bias, activation and residual.

@@ -22,13 +22,13 @@ __kernel void weight_tile_items(__global const uchar *source, ulong first, __glo
   __global const uchar *s = source + ((first + row) * output_stride + block * input_stride) * size;
   for (uint i = 0; i < size; ++i) b[lane * size + i] = padding ? 0 : s[i];
 #else
-  const uint scales = W_SCALES;  // 16-bit scales of a block and lane
-  const uint words = (W_TILE_BYTES - 32 * W_SCALES) / 64;
-  __global const uchar *s = source + (row * (ulong)blocks + block) * (2 * scales + 4 * words);
-  for (uint i = 0; i < scales; ++i)
-    for (uint k = 0; k < 2; ++k) b[32 * i + 2 * lane + k] = padding ? 0 : s[2 * i + k];
-  for (uint i = 0; i < words; ++i)
-    for (uint k = 0; k < 4; ++k)
-      b[32 * scales + 64 * i + 4 * lane + k] = padding ? 0 : s[2 * scales + 4 * i + k];
+  // The scales stand before the words in the file, or after them.
+  __global const uchar *s = source + (row * (ulong)blocks + block) * (W_TILE_BYTES / 16);
+  __global const uchar *scales = s + (W_SCALES_LAST ? 4 * W_WORDS : 0);
+  __global const uchar *words = s + (W_SCALES_LAST ? 0 : 2 * W_SCALES);
+  for (uint i = 0; i < W_SCALES; ++i)
+    for (uint k = 0; k < 2; ++k) b[32 * i + 2 * lane + k] = padding ? 0 : scales[2 * i + k];
+  for (uint i = 0; i < W_WORDS; ++i)
+    for (uint k = 0; k < 4; ++k) b[32 * W_SCALES + 64 * i + 4 * lane + k] = padding ? 0 : words[4 * i + k];
 #endif
 }

@@ -39,5 +39,7 @@ extension ElementType {
   /// The types in which activations may be stored.
   public static let activations: [ElementType] = [.f32, .f16, .bf16]
   /// The types in which weights may be stored.
-  public static let weights: [ElementType] = [.f32, .f16, .bf16, .q8_0, .q4_0, .q4_1]
+  public static let weights: [ElementType] = [
+    .f32, .f16, .bf16, .q8_0, .q4_0, .q4_1, .q5_0, .q5_1, .iq4_nl, .q2_k, .q3_k, .q4_k, .q5_k, .q6_k,
+  ]
 }

@@ -139,7 +139,12 @@ public struct WeightSource {
     name: String, outputs: Int, inputs: Int, type: ElementType, order: Order = .outputsByInputs,
     bytes: UnsafeRawBufferPointer
   ) throws {
-    guard ElementType.weights.contains(type), outputs > 0, inputs > 0, inputs % type.blockLength == 0,
+    guard inputs % type.blockLength == 0 else {
+      throw FlashCLError.shape(
+        "weight \(name): \(inputs) inputs are no multiple of \(type.blockLength), the block of type \(type.rawValue)"
+      )
+    }
+    guard ElementType.weights.contains(type), outputs > 0, inputs > 0,
       order == .outputsByInputs || !type.isQuantised, bytes.count == type.bytes(outputs * inputs)
     else {
       throw FlashCLError.shape(

@@ -136,19 +136,12 @@ public final class Workbench {
   private func elements(_ count: Int, _ type: ElementType, deviation: Double) -> [UInt8] {
     guard type.isQuantised else { return type.encoded(normal(count, deviation: deviation)) }
     var random = random()
+    let size = type.bytes(count)
     var bytes: [UInt8] = []
-    bytes.reserveCapacity(type.bytes(count))
-    for _ in 0..<count / type.blockLength {
-      let scale = (0.5 + random.uniform()) * (random.next() & 1 == 0 ? 1 : -1)
-      switch type {
-      case .q8_0: bytes += ElementType.f16.encoded([scale * deviation / 74])  // uniform int8: deviation 74
-      case .q4_0: bytes += ElementType.f16.encoded([scale * deviation / 4.6])  // uniform nibbles: 4.6
-      default: bytes += ElementType.f16.encoded([scale * deviation / 4.6, -7.5 * scale * deviation / 4.6])
-      }
-      for _ in 0..<(type == .q8_0 ? 4 : 2) {
-        withUnsafeBytes(of: random.next().littleEndian) { bytes += $0 }
-      }
-    }
+    bytes.reserveCapacity(size + 8)
+    while bytes.count < size { withUnsafeBytes(of: random.next().littleEndian) { bytes += $0 } }
+    bytes.removeLast(bytes.count - size)
+    bytes.withUnsafeMutableBytes { type.setScales(of: $0, deviation: deviation, using: &random) }
     return bytes
   }
 

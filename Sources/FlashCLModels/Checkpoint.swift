@@ -419,13 +419,10 @@ extension Checkpoint {
 
   /// True when no element, or no scale of a block, is NaN or infinite: its exponent bits are not all ones.
   private func isFinite(_ bytes: UnsafeRawBufferPointer, _ type: ElementType) -> Bool {
-    func none<T: FixedWidthInteger>(_: T.Type, mask: T, step: Int, scales: Int = 1) -> Bool {
+    func none<T: FixedWidthInteger>(_: T.Type, mask: T, at first: Int = 0, step: Int) -> Bool {
       var found = false
-      for block in stride(from: 0, to: bytes.count, by: step) {
-        for scale in 0..<scales {
-          let bits = bytes.loadUnaligned(fromByteOffset: block + scale * MemoryLayout<T>.size, as: T.self)
-          found = found || bits & mask == mask
-        }
+      for place in stride(from: first, to: bytes.count, by: step) {
+        found = found || bytes.loadUnaligned(fromByteOffset: place, as: T.self) & mask == mask
       }
       return !found
     }
@@ -433,9 +430,9 @@ extension Checkpoint {
     case .f32: none(UInt32.self, mask: 0x7f80_0000, step: 4)
     case .f16: none(UInt16.self, mask: 0x7c00, step: 2)
     case .bf16: none(UInt16.self, mask: 0x7f80, step: 2)
-    case .q8_0, .q4_0: none(UInt16.self, mask: 0x7c00, step: type.blockBytes)
-    case .q4_1: none(UInt16.self, mask: 0x7c00, step: type.blockBytes, scales: 2)
     case .i32, .bool: true
+    default:
+      type.scaleOffsets.allSatisfy { none(UInt16.self, mask: 0x7c00, at: $0, step: type.blockBytes) }
     }
   }
 }

@@ -160,25 +160,21 @@ final class RandomWeights {
   private static func makeFinite(
     _ buffer: UnsafeMutableRawBufferPointer, _ type: ElementType, exponent: Int
   ) {
-    func set<T: FixedWidthInteger>(_: T.Type, keep: T, to bits: T, at first: Int = 0, step: Int) {
-      for place in stride(from: first, to: buffer.count, by: step) {
+    func set<T: FixedWidthInteger>(_: T.Type, keep: T, to bits: T, step: Int) {
+      for place in stride(from: 0, to: buffer.count, by: step) {
         let random = buffer.loadUnaligned(fromByteOffset: place, as: T.self)
         buffer.storeBytes(of: random & keep | bits, toByteOffset: place, as: T.self)
       }
     }
-    func half(_ exponent: Int) -> UInt16 { UInt16(max(1, exponent + 15)) << 10 }
     switch type {
     case .f32: set(UInt32.self, keep: 0x807f_ffff, to: UInt32(exponent + 127) << 23, step: 4)
-    case .f16: set(UInt16.self, keep: 0x83ff, to: half(exponent), step: 2)
+    case .f16: set(UInt16.self, keep: 0x83ff, to: UInt16(max(1, exponent + 15)) << 10, step: 2)
     case .bf16: set(UInt16.self, keep: 0x807f, to: UInt16(exponent + 127) << 7, step: 2)
-    // Quants of random bits spread over 74 of int8 and 4.6 of four bits.
-    case .q8_0: set(UInt16.self, keep: 0x83ff, to: half(exponent - 6), step: type.blockBytes)
-    case .q4_0: set(UInt16.self, keep: 0x83ff, to: half(exponent - 2), step: type.blockBytes)
-    case .q4_1:
-      // d = 2^e and m = −7.5 · d, so that the mean is 0.
-      set(UInt16.self, keep: 0, to: half(exponent - 2), step: type.blockBytes)
-      set(UInt16.self, keep: 0, to: 0x8000 | half(exponent) | 0x380, at: 2, step: type.blockBytes)
     case .i32, .bool: break
+    default:
+      var random = SplitMix64(seed: UInt64(buffer.count))
+      type.setScales(
+        of: buffer, deviation: Double(sign: .plus, exponent: exponent, significand: 1), using: &random)
     }
   }
 }

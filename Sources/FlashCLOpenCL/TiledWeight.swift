@@ -23,7 +23,7 @@ extension Weight {
 }
 
 extension ElementType {
-  /// Bytes of one block of a tile: sixteen lanes; TILE_BYTES in the kernels.
+  /// Bytes of one block of a tile: sixteen lanes; W_TILE_BYTES in the kernels.
   var tileBytes: Int { 16 * blockBytes }
 }
 

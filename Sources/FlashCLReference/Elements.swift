@@ -16,7 +16,7 @@ extension ElementType {
       case .bool: values[i] = source.load(as: UInt8.self) == 0 ? 0 : 1
       case .f16: values[i] = Double(Float16(bitPattern: source.loadUnaligned(as: UInt16.self)))
       case .bf16: values[i] = Double(Float(bitPattern: UInt32(source.loadUnaligned(as: UInt16.self)) << 16))
-      case .q8_0, .q4_0, .q4_1: preconditionFailure("quantised elements are decoded by blocks")
+      default: preconditionFailure("quantised elements are decoded by blocks")
       }
       source += step
     }
@@ -37,7 +37,7 @@ extension ElementType {
       case .bool: target.storeBytes(of: value == 0 ? 0 : 1, as: UInt8.self)
       case .f16: target.storeBytes(of: Float16(value).bitPattern, as: UInt16.self)
       case .bf16: target.storeBytes(of: bfloat(Float(value)), as: UInt16.self)
-      case .q8_0, .q4_0, .q4_1: preconditionFailure("nothing is stored in quantised form")
+      default: preconditionFailure("quantised elements are stored by blocks")
       }
       target += step
     }
@@ -50,17 +50,23 @@ extension ElementType {
     case .f16: Double(Float16(value))
     case .bf16: Double(Float(bitPattern: UInt32(bfloat(Float(value))) << 16))
     case .bool: value == 0 ? 0 : 1
-    case .i32, .q8_0, .q4_0, .q4_1: value
+    default: value
     }
   }
 
-  /// The values that these bytes of a plain type stand for.
+  /// The values that these bytes stand for; of a quantised type whole blocks.
   public func decoded(_ bytes: UnsafeRawBufferPointer) -> [Double] {
-    let count = bytes.count / blockBytes
+    let blocks = bytes.count / blockBytes
     guard let base = bytes.baseAddress else { return [] }
-    return [Double](unsafeUninitializedCapacity: count) { values, initialized in
-      if let first = values.baseAddress { decode(base, count: count, into: first) }
-      initialized = count
+    return [Double](unsafeUninitializedCapacity: blocks * blockLength) { values, initialized in
+      if let first = values.baseAddress {
+        if isQuantised {
+          expand(base, blocks: blocks, into: first)
+        } else {
+          decode(base, count: blocks, into: first)
+        }
+      }
+      initialized = blocks * blockLength
     }
   }
 

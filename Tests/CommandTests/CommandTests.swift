@@ -463,7 +463,7 @@ private let noOpenCL = ["FLASHCL_OPENCL_LIBRARY": "/nonexistent"]
     let result = try run("inspect", file, "--format", "json")
     #expect(result.status == 0)
     let reasons = try #require(try result.json()["unsupported"] as? [String])
-    #expect(reasons.contains { $0.contains("Q4_K") })
+    #expect(reasons.contains { $0.contains("IQ4_XS") })
     #expect(reasons.contains { $0.contains("the architecture 'fixture'") })
   }
 

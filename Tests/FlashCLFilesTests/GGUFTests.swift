@@ -85,7 +85,7 @@ import Testing
     #expect(try floats(file, "first") == [0, 1, 2, 3, 4, 5])
     #expect(try floats(file, "last") == [6, 7, 8, 9, 10, 11])
     for (name, type) in [
-      ("blk.0.ffn_down.weight", "Q4_K"), ("positions", "I64"), ("doubles", "F64"), ("bytes", "I8"),
+      ("blk.0.ffn_down.weight", "IQ4_XS"), ("positions", "I64"), ("doubles", "F64"), ("bytes", "I8"),
     ] {
       let entry = try #require(file.entry(named: name))
       #expect(entry.type == nil)

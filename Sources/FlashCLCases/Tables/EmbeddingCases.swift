@@ -7,7 +7,8 @@ import FlashCL
 extension Case {
   static var embeddingCases: [Case] {
     var cases: [Case] = []
-    for type in ElementType.weights {
+    for type in ElementType.weights where type.blockLength > 32 { cases.append(embedding(type, 5, 33, 512)) }
+    for type in ElementType.weights where type.blockLength <= 32 {
       for (tokens, rows, width) in [(1, 3, 32), (5, 70, 64), (33, 257, 576)] {
         cases.append(embedding(type, tokens, rows, width))
       }

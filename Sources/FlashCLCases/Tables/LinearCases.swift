@@ -10,7 +10,8 @@ extension Case {
     var cases: [Case] = []
     let shapes = [(1, 32), (17, 64), (48, 96), (100, 576), (33, 1536)]
     let rowCounts = [1, 2, 5, 16, 17, 33, 70]
-    for (t, type) in ElementType.weights.enumerated() {
+    let common: [ElementType] = [.f32, .f16, .bf16, .q8_0, .q4_0, .q4_1]
+    for (t, type) in common.enumerated() {
       for phase in [Phase.decode, .prefill] {
         for (r, rows) in rowCounts.enumerated() {
           // Two shapes for each count, so that every type meets every count, and every type every shape.
@@ -20,6 +21,11 @@ extension Case {
           }
         }
       }
+    }
+    // The others differ in how they are expanded alone: one shape of each phase, with two blocks of the widest.
+    for type in ElementType.weights where !common.contains(type) {
+      cases.append(linear([type], .decode, 3, 33, 512))
+      cases.append(linear([type], .prefill, 18, 33, 512))
     }
     for type in ElementType.activations {
       for phase in [Phase.decode, .prefill] {
@@ -45,8 +51,8 @@ extension Case {
         cases.append(linear(types, phase, rows, 21, 64, bias: true, residual: .inPlace))
       }
     }
-    for type in [ElementType.f32, .f16, .q8_0, .q4_0, .q4_1] {
-      for (outputs, inputs) in [(960, 576), (3072, 576), (576, 1536)] {
+    for type in [ElementType.f32, .f16, .q8_0, .q4_0, .q4_1, .q4_k, .q6_k] {
+      for (outputs, inputs) in [(960, 576), (3072, 576), (576, 1536)] where inputs % type.blockLength == 0 {
         cases.append(linear([type], .decode, 1, outputs, inputs, purpose: .bench))
         // One prefill shape tells the types apart; the slowest strategies take seconds for each.
         if outputs == 3072 || type == .q4_1 {

@@ -3,7 +3,7 @@
 types.gguf          version 3: one [37, 96] tensor per storage type, named after it; metadata of every value type
 types-v2.gguf       the same bytes under version 2
 types.safetensors   the same names: what gguf's own dequantiser makes of each, as F32
-unsupported.gguf    alignment 64; tensors of types that are only listed (Q4_K, I64, F64, I8), between two that are read
+unsupported.gguf    alignment 64; tensors of types that are only listed (IQ4_XS, I64, F64, I8), between two that are read
 mixed.safetensors   every data type that safetensors' NumPy side writes and BF16, a scalar, an empty tensor, metadata
 folder/             config.json as Python writes it (NaN, 1e30 as an integer) and model.safetensors
 *.npy               float16, float32, float64, int8, uint8, int32, int64, bool arrays of 0 to 3 dimensions
@@ -72,8 +72,8 @@ def make_unsupported():
     writer = GGUFWriter(at("unsupported.gguf"), "fixture")
     writer.add_custom_alignment(64)
     writer.add_tensor("first", np.arange(6, dtype=np.float32).reshape(2, 3))
-    packed = random.integers(0, 256, (3, 2 * 144), dtype=np.uint8)
-    writer.add_tensor("blk.0.ffn_down.weight", packed, raw_dtype=Type.Q4_K)
+    packed = random.integers(0, 256, (3, 2 * 136), dtype=np.uint8)
+    writer.add_tensor("blk.0.ffn_down.weight", packed, raw_dtype=Type.IQ4_XS)
     writer.add_tensor("positions", np.arange(4, dtype=np.int64))
     writer.add_tensor("doubles", np.arange(4, dtype=np.float64))
     writer.add_tensor("bytes", np.arange(4, dtype=np.int8))
