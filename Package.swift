@@ -16,6 +16,7 @@ var products: [Product] = [
     name: "FlashCL",
     targets: [
       "FlashCL", "FlashCLReference", "FlashCLFiles", "FlashCLTokenizers", "FlashCLTemplates", "FlashCLModels",
+      "FlashCLConversion",
     ])
 ]
 
@@ -30,13 +31,17 @@ var targets: [Target] = [
   .target(name: "FlashCLTemplates"),
   .target(
     name: "FlashCLModels", dependencies: ["FlashCL", "FlashCLFiles", "FlashCLTokenizers", "FlashCLTemplates"]),
+  .target(
+    name: "FlashCLConversion",
+    dependencies: ["FlashCL", "FlashCLReference", "FlashCLFiles", "FlashCLModels", "FlashCLTokenizers"]),
 ]
 
 // MARK: - Unit test bundles
 
 /// Model tests run on the reference, and on OpenCL where it is there.
 let modelTests = Target.testTarget(
-  name: "ModelTests", dependencies: ["FlashCLModels", "FlashCLReference"], exclude: ["Fixtures"])
+  name: "ModelTests", dependencies: ["FlashCLModels", "FlashCLReference", "FlashCLConversion"],
+  exclude: ["Fixtures"])
 
 targets += [
   .testTarget(name: "FlashCLReferenceTests", dependencies: ["FlashCLReference"], exclude: ["Fixtures"]),
@@ -69,7 +74,7 @@ if hasOpenCL {
       name: "flashcl",
       dependencies: [
         "FlashCL", "FlashCLReference", "FlashCLCases", "FlashCLFiles", "FlashCLTokenizers",
-        "FlashCLTemplates", "FlashCLModels", "FlashCLRuntime", "FlashCLOpenCL",
+        "FlashCLTemplates", "FlashCLModels", "FlashCLConversion", "FlashCLRuntime", "FlashCLOpenCL",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .testTarget(name: "FlashCLRuntimeTests", dependencies: ["FlashCLRuntime", "CCLBlast"]),

@@ -25,6 +25,8 @@ public final class GGUF: TensorFile {
   public struct Member: Sendable {
     public let key: String
     public let value: Value
+    /// Where key, type and value stand in the file.
+    let bytes: Range<Int>
   }
 
   /// The metadata value of that key, such as `general.architecture`; nil if there is none.
@@ -197,12 +199,13 @@ extension GGUF {
     var places: [String: Int] = [:]
     for number in 0..<count {
       reader.subject = "metadata key \(number + 1) of \(count)"
+      let start = reader.position
       let key = try reader.name()
       reader.subject = "metadata key \(quoted(key))"
       let type = try readValueType(&reader)
       let value = type == .array ? .array(try readList(&reader, mapped)) : try readScalar(&reader, type)
       if places.updateValue(members.count, forKey: key) != nil { throw reader.fault("is there twice") }
-      members.append(Member(key: key, value: value))
+      members.append(Member(key: key, value: value, bytes: start..<reader.position))
     }
     return (members, places)
   }
@@ -344,6 +347,13 @@ extension GGUF {
   }
 }
 
+extension GGUF {
+  /// The number in the file of a type, by ggml's name in either case; nil if it has none.
+  static func typeNumber(_ name: String) -> UInt32? {
+    GGMLType.table.first { $0.value.0 == name.uppercased() }?.key
+  }
+}
+
 /// A tensor storage type of ggml: its size, and what FlashCL calls it, if it computes with it.
 private struct GGMLType {
   let name: String
@@ -362,7 +372,7 @@ private struct GGMLType {
   var elementType: ElementType? { ElementType(rawValue: name.lowercased()) }
 
   // Number: name, elements of a block, bytes of a block.
-  private static let table: [UInt32: (String, Int, Int)] = [
+  fileprivate static let table: [UInt32: (String, Int, Int)] = [
     0: ("F32", 1, 4), 1: ("F16", 1, 2), 2: ("Q4_0", 32, 18), 3: ("Q4_1", 32, 20), 6: ("Q5_0", 32, 22),
     7: ("Q5_1", 32, 24), 8: ("Q8_0", 32, 34), 9: ("Q8_1", 32, 36), 10: ("Q2_K", 256, 84),
     11: ("Q3_K", 256, 110), 12: ("Q4_K", 256, 144), 13: ("Q5_K", 256, 176), 14: ("Q6_K", 256, 210),

@@ -5,7 +5,7 @@ import FlashCLTokenizers
 ///
 /// `model` is gpt2 (byte-level BPE, cut as `pre` names it), llama (SentencePiece's BPE), t5 (its Unigram) or bert
 /// (WordPiece).
-struct GGUFTokenizer {
+package struct GGUFTokenizer {
   private let file: GGUF
   private let pieces: [SentencePieceModel.Piece]
 
@@ -27,6 +27,16 @@ struct GGUFTokenizer {
     } catch let error as TokenizerError {
       throw ModelError("\(file.path): \(error)")
     }
+  }
+
+  /// GGUF's name for how a tokenizer.json's byte-level BPE cuts text into words, such as `llama-bpe`; nil where it has none.
+  package static func preTokenizerName(_ json: JSON) throws -> String? {
+    guard TokenizerJSON.hasByteLevel(json["pre_tokenizer"]),
+      let name = PreTokenizer(try TokenizerJSON.steps(json["pre_tokenizer"])).name
+    else { return nil }
+    // In GGUF the name stands for the normalizer too.
+    let normalizers = try TokenizerJSON.normalizers(json["normalizer"])
+    return normalizers == (try PreTokenizer.habits(named: name).isNFC ? [.nfc] : []) ? name : nil
   }
 
   private init(_ file: GGUF, needsScores: Bool) throws {

@@ -120,7 +120,7 @@ enum TokenizerJSON {
 
   // MARK: Before the model
 
-  private static func normalizers(_ json: JSON?) throws -> [Normalizer] {
+  static func normalizers(_ json: JSON?) throws -> [Normalizer] {
     guard let json, !json.isNull else { return [] }
     func flag(_ name: String) -> Bool { json[name]?.bool ?? true }
     switch json["type"]?.string ?? "" {
@@ -165,12 +165,12 @@ enum TokenizerJSON {
     return try TextPattern(regex: regex)
   }
 
-  private static func hasByteLevel(_ json: JSON?) -> Bool {
+  static func hasByteLevel(_ json: JSON?) -> Bool {
     json?["type"]?.string == "ByteLevel"
       || (json?["pretokenizers"]?.array ?? []).contains(where: hasByteLevel)
   }
 
-  private static func steps(_ json: JSON?) throws -> [PreTokenizer.Step] {
+  static func steps(_ json: JSON?) throws -> [PreTokenizer.Step] {
     guard let json, !json.isNull else { return [] }
     switch json["type"]?.string ?? "" {
     case "Sequence": return try (json["pretokenizers"]?.array ?? []).flatMap { try steps($0) }

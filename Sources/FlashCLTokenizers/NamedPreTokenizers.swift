@@ -117,6 +117,14 @@ extension PreTokenizer {
       })
   }
 
+  /// The names that GGUF has for pre-tokenisers, the first where it has several.
+  public static var names: [String] { families.compactMap(\.names.first) }
+
+  /// The name that GGUF has for these steps, the first of several; nil where it has none.
+  public var name: String? {
+    Self.names.first { (try? PreTokenizer(named: $0))?.steps == steps }
+  }
+
   /// What else the name says of a tokeniser: whether text is composed (NFC) first, whether a word that is a piece is taken
   /// whole and a text begins with the token that begins texts, and whether it ends with the separator.
   public static func habits(named name: String) throws -> (

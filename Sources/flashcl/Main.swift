@@ -26,7 +26,7 @@ struct Command: ParsableCommand {
       Answer.self,
       Logits.self, AttentionCommand.self, Tokenize.self,
       Detokenize.self,
-      Inspect.self, PerplexityCommand.self,
+      Inspect.self, Convert.self, PerplexityCommand.self,
       Devices.self, Check.self, Bench.self, Tune.self,
       Capsule.self, Replay.self,
       // Not in the help: what this program starts itself with.

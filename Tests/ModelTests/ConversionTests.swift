@@ -1,0 +1,205 @@
+import FlashCL
+import FlashCLConversion
+import FlashCLFiles
+import FlashCLModels
+import FlashCLReference
+import Foundation
+import Testing
+
+/// Rewritten models against what they were: logits of transformers, and the bytes themselves.
+@Suite struct ConversionTests {
+  /// A folder of its own, removed when the test lets go of it.
+  private final class Scratch {
+    let path = NSTemporaryDirectory() + "flashcl-conversion-\(UUID().uuidString)"
+    init() throws { try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true) }
+    deinit { try? FileManager.default.removeItem(atPath: path) }
+    func callAsFunction(_ name: String) -> String { "\(path)/\(name)" }
+    var names: [String] { get throws { try FileManager.default.contentsOfDirectory(atPath: path).sorted() } }
+  }
+
+  @discardableResult
+  private func convert(_ source: String, _ target: String, _ type: ElementType) throws -> [Conversion.Tensor]
+  {
+    try Conversion(ModelSource.open(source), to: target, type: type).run(key: "test")
+  }
+
+  private func expectLogits(of fixture: String, from path: String) throws {
+    let ids = try Fixtures.integers("\(fixture)/tokens.npy").elements
+    let truth = try Fixtures.floats("\(fixture)/logits.npy").elements
+    let decoder = try loadDecoder(path, on: ReferenceBackend())
+    #expect(try distance(DecoderState(decoder, capacity: ids.count).allLogits(ids), truth) <= 1e-4)
+  }
+
+  /// To GGUF, where q and k have another order and GPT-2's matrices are turned, and back to the very same numbers.
+  @Test(arguments: ["llama-tied", "llama-untied", "gpt2"]) func thereAndBack(name: String) throws {
+    let scratch = try Scratch()
+    let tensors = try convert(Fixtures.path(name), scratch("model.gguf"), .f32)
+    #expect(tensors.allSatisfy { $0.rms == 0 && $0.largest == 0 })
+    try expectLogits(of: name, from: scratch("model.gguf"))
+    try convert(scratch("model.gguf"), scratch("folder"), .f32)
+    try expectLogits(of: name, from: scratch("folder"))
+    let (old, new) = (
+      try ModelFolder(Fixtures.path(name)).weights, try ModelFolder(scratch("folder")).weights
+    )
+    for entry in new.tensors {
+      let original = try #require(old.entry(named: entry.name))
+      #expect(entry.shape == original.shape)
+      try withExtendedLifetime((old, new)) {
+        let (a, b) = (try old.bytes(of: original), try new.bytes(of: entry))
+        let (before, after) = (original.type?.decoded(a), entry.type?.decoded(b))
+        #expect(before == after, "\(entry.name)")
+      }
+    }
+    #expect(try scratch.names == ["folder", "model.gguf"])
+  }
+
+  /// Expanded, a quantised file means what it meant, and keeps its metadata but for what says its type.
+  @Test func expandedFile() throws {
+    let scratch = try Scratch()
+    let source = Fixtures.path("llama-quantised/model.gguf")
+    try convert(source, scratch("f32.gguf"), .f32)
+    try expectLogits(of: "llama-quantised", from: scratch("f32.gguf"))
+    let (old, new) = (try GGUF(source), try GGUF(scratch("f32.gguf")))
+    let own: Set = ["general.file_type", "general.quantization_version"]
+    #expect(old.metadata.count > 5)
+    #expect(
+      old.metadata.filter { !own.contains($0.key) }.map { "\($0.key) \($0.value)" }
+        == new.metadata.filter { !own.contains($0.key) }.map { "\($0.key) \($0.value)" })
+    #expect(new["general.file_type"]?.int == 0)
+  }
+
+  /// Rows of 48 and 76 elements fit no block, so matrices are f16; vectors are f32. Errors are those of rounding.
+  @Test func typesThatDoNotFit() throws {
+    let scratch = try Scratch()
+    for type in ElementType.weights where type.isQuantised {
+      let path = scratch("\(type).gguf")
+      let tensors = try convert(Fixtures.path("llama-tied"), path, type)
+      #expect(tensors.allSatisfy { $0.to == ($0.name.contains("norm") ? "f32" : "f16") })
+      let head = try #require(tensors.first { $0.name == "token_embd.weight" })
+      #expect(head.rms > 0 && head.rms < 3e-4 * head.size && head.largest >= head.rms)
+    }
+  }
+
+  /// A matrix of every type, with rows that fit 256 and rows that fit 32 alone.
+  @Test func fallbacks() throws {
+    let scratch = try Scratch()
+    let source = try weights(
+      scratch("in"), [("blk.0.wide.weight", [3, 512]), ("blk.0.narrow.weight", [3, 96])])
+    let narrow: [ElementType: ElementType] = [
+      .q2_k: .iq4_nl, .q3_k: .iq4_nl, .q4_k: .q5_0, .q5_k: .q5_1, .q6_k: .q8_0,
+    ]
+    var errors: [ElementType: Double] = [:]
+    for type in ElementType.weights where type.isQuantised {
+      let tensors = try Conversion(.gguf(GGUF(source)), to: scratch("out.gguf"), type: type).run(key: "test")
+      #expect(tensors.map(\.to) == [type.rawValue, (narrow[type] ?? type).rawValue])
+      errors[type] = tensors[0].rms / tensors[0].size
+    }
+    // What more bits, and a search for scales, are for.
+    let order: [ElementType] = [.q2_k, .q3_k, .q4_0, .q4_k, .q5_0, .q5_k, .q6_k, .q8_0]
+    for (coarse, fine) in zip(order, order.dropFirst()) {
+      #expect(try #require(errors[coarse]) > #require(errors[fine]), "\(coarse), \(fine)")
+    }
+    #expect(
+      try #require(errors[.q2_k]) < 0.4 && #require(errors[.q4_k]) < 0.08 && #require(errors[.q6_k]) < 0.02)
+    #expect(try #require(errors[.iq4_nl]) < #require(errors[.q4_0]))
+  }
+
+  /// Whatever an interrupted run left, the result is the same; nothing stands at OUT before.
+  @Test(arguments: [0, 10, 4000, 9000, 20000]) func resumed(left: Int) throws {
+    let scratch = try Scratch()
+    let source = Fixtures.path("llama-untied")
+    let whole = try convert(source, scratch("whole.gguf"), .f16)
+    let bytes = try Data(contentsOf: URL(filePath: scratch("whole.gguf")))
+    #expect(bytes.count > 20000)
+    try bytes.prefix(left).write(to: URL(filePath: scratch("out.gguf.test.partial")))
+    let conversion = try Conversion(ModelSource.open(source), to: scratch("out.gguf"), type: .f16)
+    let tensors = try conversion.run(key: "test", resumes: true)
+    #expect(try Data(contentsOf: URL(filePath: scratch("out.gguf"))) == bytes)
+    #expect(tensors.map(\.rms) == whole.map(\.rms) && tensors.map(\.largest) == whole.map(\.largest))
+    #expect(try scratch.names == ["out.gguf", "whole.gguf"])
+  }
+
+  @Test func whatCannotBeStored() throws {
+    let scratch = try Scratch()
+    let source = try weights(scratch("in"), [("blk.0.w.weight", [2, 256])], value: 1e30)
+    for (type, words) in [(ElementType.f16, "too large"), (.q8_0, "too large"), (.q4_k, "too large")] {
+      let error = #expect(throws: ModelError.self) { try convert(source, scratch("out.gguf"), type) }
+      #expect(
+        error?.description.contains("blk.0.w.weight") == true && error?.description.contains(words) == true)
+    }
+    let broken = try weights(scratch("nan"), [("blk.0.w.weight", [2, 256])], value: .nan)
+    #expect(throws: ModelError.self) { try convert(broken, scratch("out.gguf"), .q8_0) }
+    #expect(throws: ModelError.self) { try convert(Fixtures.path("llama-tied"), scratch("out"), .q4_0) }
+    #expect(throws: ModelError.self) { try convert(Fixtures.path("bert"), scratch("out.gguf"), .f16) }
+    #expect(throws: ModelError.self) { try convert(Fixtures.path("llama-tied"), scratch.path, .f16) }
+    let error = #expect(throws: ModelError.self) { try convert(floats8(scratch("f8")), scratch("out"), .f16) }
+    #expect(error?.description.contains("F8_E4M3") == true && error?.description.contains("q4_k") == true)
+    #expect(try scratch.names == ["f8", "in", "nan"])
+  }
+
+  /// A folder with one matrix of eight-bit floats.
+  private func floats8(_ path: String) throws -> String {
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    try #"{"architectures": ["LlamaForCausalLM"]}"#.write(
+      toFile: path + "/config.json", atomically: true, encoding: .utf8)
+    let layout = TensorLayout(name: "w.weight", shape: [2, 4], typeName: "F8_E4M3", byteCount: 8)
+    let file = try PartialFile(path + "/model.safetensors", resumes: false)
+    try file.append(Safetensors.header([layout]).bytes + [UInt8](repeating: 1, count: 8))
+    return path
+  }
+
+  /// A GGUF file with such tensors, of normal numbers or of one value.
+  private func weights(_ path: String, _ shapes: [(String, [Int])], value: Float? = nil) throws -> String {
+    var random = SplitMix64(seed: 7)
+    var metadata = GGUF.Metadata()
+    metadata.add("general.architecture", "fixture")
+    let layouts = shapes.map { name, shape in
+      TensorLayout(name: name, shape: shape, typeName: "f32", byteCount: 4 * shape.reduce(1, *))
+    }
+    let header = try GGUF.header(metadata, layouts, path: path)
+    let file = try PartialFile(path, resumes: false)
+    try file.append(header.bytes)
+    for (layout, range) in zip(layouts, header.ranges) {
+      try file.pad(to: range.lowerBound)
+      let values = (0..<layout.byteCount / 4).map { _ in
+        value ?? (0..<12).reduce(Float(-6)) { sum, _ in sum + Float(random.uniform()) }
+      }
+      try values.withUnsafeBytes { try file.append($0) }
+    }
+    return path
+  }
+
+  /// The tokenizer goes along: pieces, merges, special tokens, the edges and the template.
+  @Test func tokenizer() throws {
+    let scratch = try Scratch()
+    let folder = scratch("llama")
+    try FileManager.default.copyItem(atPath: Fixtures.path("llama-tied"), toPath: folder)
+    let pieces = ["<unk>", "<s>", "</s>", "a", "b", "c", "Ġ", "ab", "Ġab", "Ċ"].enumerated()
+    let vocabulary = pieces.map { "\(jsonQuoted($0.element)): \($0.offset)" }.joined(separator: ", ")
+    try """
+    {"added_tokens": [{"id": 1, "content": "<s>", "special": true}, {"id": 2, "content": "</s>", "special": true},
+      {"id": 10, "content": "<tool>", "special": false}],
+     "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "use_regex": true},
+     "post_processor": {"type": "TemplateProcessing",
+       "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+       "pair": [], "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}}},
+     "decoder": {"type": "ByteLevel"},
+     "model": {"type": "BPE", "vocab": {\(vocabulary)}, "merges": ["a b", ["Ġ", "ab"]]}}
+    """.write(toFile: folder + "/tokenizer.json", atomically: true, encoding: .utf8)
+    try #"{"chat_template": "{{ bos_token }}\n"}"#.write(
+      toFile: folder + "/tokenizer_config.json", atomically: true, encoding: .utf8)
+    try convert(folder, scratch("model.gguf"), .f16)
+    let file = try GGUF(scratch("model.gguf"))
+    #expect(file["tokenizer.ggml.tokens"]?.array?.count == 151)
+    #expect(file["tokenizer.ggml.pre"]?.string == "gpt-2")
+    #expect(
+      file["tokenizer.ggml.add_bos_token"]?.bool == true
+        && file["tokenizer.ggml.add_eos_token"]?.bool == false)
+    #expect(file["tokenizer.ggml.bos_token_id"]?.int == 1 && file["tokenizer.ggml.eos_token_id"]?.int == 2)
+    #expect(file["tokenizer.chat_template"]?.string == "{{ bos_token }}\n")
+    let (old, new) = (try TokenizerFiles.load(.open(folder)), try TokenizerFiles.load(.gguf(file)))
+    for text in ["ab ab\nc", "<tool>ab</s>", "", "  cab"] {
+      #expect(try old.encode(text, special: true) == new.encode(text, special: true), "\(text)")
+    }
+  }
+}
