@@ -55,7 +55,7 @@ public struct Conversion {
       metadata.add(fileType: type)
       target = .gguf(metadata, alignment: file["general.alignment"]?.int ?? 32)
     case (.folder(let folder), true):
-      let names = try GGUFNames(of: folder)
+      let names = try FormatNames(of: folder)
       plan = try names.toGGUF(folder.weights.tensors, rule)
       var metadata = try names.metadata(of: folder)
       try metadata.addTokenizer(of: folder)
@@ -69,7 +69,7 @@ public struct Conversion {
       target = .folder(from: folder, config: nil)
     case (.gguf(let file), false):
       try Self.requirePlain(type, path)
-      let names = try GGUFNames(of: file)
+      let names = try FormatNames(of: file)
       plan = try names.toFolder(file.tensors, rule)
       target = .folder(from: nil, config: try names.config(of: file))
     }

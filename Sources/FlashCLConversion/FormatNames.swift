@@ -3,7 +3,7 @@ import FlashCLFiles
 import FlashCLModels
 
 /// What an architecture's tensors and settings are called in folders and in GGUF.
-struct GGUFNames {
+struct FormatNames {
   private let known: Known
   /// Heads of queries and of keys: their rows are in another order in GGUF where pairs are rotated.
   private let heads: Int
