@@ -150,8 +150,9 @@ struct Embed: ParsableCommand {
     for text in [model.model, backend.deviceName, encoder.pooling.rawValue] { fingerprint.combine(text) }
     // A model that was replaced under its old name makes other rows.
     let folder = FileManager.default
-    for name in try [""] + folder.contentsOfDirectory(atPath: model.model).sorted() {
-      let attributes = try folder.attributesOfItem(atPath: "\(model.model)/\(name)")
+    let names = ((try? folder.contentsOfDirectory(atPath: model.model)) ?? []).sorted().map { "/\($0)" }
+    for name in [""] + names {
+      let attributes = try folder.attributesOfItem(atPath: "\(model.model)\(name)")
       let changed = (attributes[.modificationDate] as? Date)?.timeIntervalSinceReferenceDate ?? 0
       fingerprint.combine("\(name) \(attributes[.size] ?? 0) \(changed)")
     }
