@@ -1,10 +1,8 @@
 import ArgumentParser
 import FlashCLModels
 
-/// How tokens are chosen and when they end, for every subcommand that generates.
-struct GenerationArguments: ParsableArguments {
-  @Option(parsing: .unconditional, help: "The most tokens to generate.")
-  var maxTokens = 256
+/// How tokens are drawn, for every subcommand that generates.
+struct SamplingArguments: ParsableArguments {
   @Option(parsing: .unconditional, help: "Divides the logits; 0 always takes the likeliest token.")
   var temperature: Float = 0
   @Option(parsing: .unconditional, help: "Draws from this many of the likeliest tokens.")
@@ -20,6 +18,28 @@ struct GenerationArguments: ParsableArguments {
   var repetitionPenalty: Float = 1
   @Option(parsing: .unconditional, help: "Where the random numbers start.")
   var seed: UInt64 = 0
+
+  var options: SamplingOptions {
+    var options = SamplingOptions()
+    options.temperature = temperature
+    options.topK = topK
+    options.topP = topP
+    options.minP = minP
+    options.repetitionPenalty = repetitionPenalty
+    options.seed = seed
+    return options
+  }
+
+  func validate() throws {
+    do { try options.validate() } catch { throw ValidationError("\(error)") }
+  }
+}
+
+/// How tokens are chosen and when they end, for every subcommand that generates.
+struct GenerationArguments: ParsableArguments {
+  @Option(parsing: .unconditional, help: "The most tokens to generate.")
+  var maxTokens = 256
+  @OptionGroup var sampling: SamplingArguments
   @Option(
     parsing: .unconditionalSingleValue,
     help: ArgumentHelp("A text that ends generation; may be repeated.", valueName: "text"))
@@ -29,12 +49,7 @@ struct GenerationArguments: ParsableArguments {
     var options = GenerationOptions()
     options.maxTokens = maxTokens
     options.stop = stop
-    options.sampling.temperature = temperature
-    options.sampling.topK = topK
-    options.sampling.topP = topP
-    options.sampling.minP = minP
-    options.sampling.repetitionPenalty = repetitionPenalty
-    options.sampling.seed = seed
+    options.sampling = sampling.options
     return options
   }
 

@@ -32,8 +32,11 @@ struct Translate: ParsableCommand {
       valueName: "ids"),
     transform: TokenIDs.init)
   var sourceTokens: [TokenIDs] = []
-  @Option(parsing: .unconditional, help: "Beams of each text; 1 is greedy.")
-  var beam = 4
+  @Option(
+    parsing: .unconditional,
+    help: "Beams of each text; 1 is greedy (default: 4, or 1 where tokens are drawn).")
+  var beam: Int?
+  @OptionGroup var sampling: SamplingArguments
   @Option(parsing: .unconditional, help: "How many results each text has.")
   var nBest = 1
   @Option(parsing: .unconditional, help: "Divides scores by length^X: above 0 favours long results.")
@@ -54,13 +57,21 @@ struct Translate: ParsableCommand {
   func validate() throws {
     let given = [!texts.isEmpty, file != nil, !sourceTokens.isEmpty].filter { $0 }.count
     if given != 1 { throw ValidationError("give one of --text, --file and --source-tokens") }
+    if isDrawn && beam ?? 1 != 1 {
+      throw ValidationError("tokens that are drawn, or made less likely, have no beams: --beam must be 1")
+    }
     do { try options(BeamOptions()).validate() } catch { throw ValidationError("\(error)") }
   }
+
+  /// Each result is then a sequence of its own instead of one beam of several.
+  private var isDrawn: Bool { sampling.temperature > 0 || sampling.repetitionPenalty != 1 }
+  /// Sequences of each source.
+  private var width: Int { isDrawn ? nBest : beam ?? 4 }
 
   /// What the command line says beside what the files say.
   private func options(_ files: BeamOptions) -> BeamOptions {
     var options = files
-    (options.width, options.results) = (beam, nBest)
+    (options.width, options.results) = (width, nBest)
     options.lengthPenalty = lengthPenalty ?? options.lengthPenalty
     options.maxTokens = maxTokens ?? options.maxTokens
     options.noRepeatNgram = noRepeatNgram ?? options.noRepeatNgram
@@ -80,8 +91,8 @@ struct Translate: ParsableCommand {
     let sources = try sourceTokens.map { try $0.checked(vocabulary: translator.model.sourceVocabularySize) }
     let count = sources.isEmpty ? lines.count : sources.count
     var results: [Result] = []
-    for first in stride(from: 0, to: count, by: max(1, Self.together / beam)) {
-      let range = first..<min(first + max(1, Self.together / beam), count)
+    for first in stride(from: 0, to: count, by: max(1, Self.together / width)) {
+      let range = first..<min(first + max(1, Self.together / width), count)
       var batch = try range.map {
         try translator.fitted(
           sources.isEmpty ? translator.tokens(lines[$0]) : sources[$0], truncates: truncate)
@@ -91,9 +102,12 @@ struct Translate: ParsableCommand {
       batch.removeAll(where: \.isEmpty)
       var found: [[Hypothesis]] = []
       if !batch.isEmpty {
-        found = try translator.model.generate(TokenBatch(batch), options) { tokens in
-          Terminal.progress("\(first) of \(count) sources, \(tokens) tokens")
-        }
+        func progress(_ tokens: Int) { Terminal.progress("\(first) of \(count) sources, \(tokens) tokens") }
+        found =
+          isDrawn
+          ? try translator.model.sample(
+            TokenBatch(batch), options, sampling.options, first: first, progress: progress)
+          : try translator.model.generate(TokenBatch(batch), options, progress: progress)
       }
       Terminal.progress("")
       for index in range.indices {

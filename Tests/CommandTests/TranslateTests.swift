@@ -39,6 +39,19 @@ import Testing
     #expect(greedy.status == 0 && greedy.output.split(separator: ",").count <= 4)
   }
 
+  @Test func tokensAreDrawn() throws {
+    let arguments = [
+      "translate", "--model", Self.model("marian"), "--source-tokens", "5,6,7", "--source-tokens", "9",
+      "--max-tokens", "9", "--temperature", "1", "--n-best", "2", "--format", "json",
+    ]
+    let first = try tokens(run(arguments + ["--seed", "3"]))
+    #expect(first.count == 2 && first.allSatisfy { $0.count == 2 && $0[0] != $0[1] })
+    #expect(try tokens(run(arguments + ["--seed", "3"])) == first)
+    #expect(try tokens(run(arguments + ["--seed", "4"])) != first)
+    let beams = try run(arguments + ["--beam", "4"])
+    #expect(beams.status == 2 && beams.errors.contains("--beam must be 1"))
+  }
+
   @Test func logitsOfThePair() throws {
     let scratch = try Scratch()
     let path = scratch.path("l.npy")

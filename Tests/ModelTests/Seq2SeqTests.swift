@@ -64,6 +64,45 @@ import Testing
     #expect(options.start == 0 && options.ends == [1])
   }
 
+  /// Tokens are drawn by the model's probabilities; the same seed draws the same, beside others and alone.
+  @Test(arguments: ["marian", "t5"], Place.available)
+  func tokensAreDrawn(name: String, place: Place) throws {
+    let truth = try Truth(name)
+    let model = try load(name, place)
+    var options = try BeamOptions(ModelSource.open(Fixtures.path("seq2seq/\(name)")))
+    options.maxTokens = 12
+    var sampling = SamplingOptions()
+    let greedy = try model.generate(TokenBatch(truth.sources), options).map { $0[0].tokens }
+    #expect(try model.sample(TokenBatch(truth.sources), options, sampling).map { $0[0].tokens } == greedy)
+    (sampling.temperature, sampling.topK, sampling.seed) = (1, 1, 5)
+    #expect(try model.sample(TokenBatch(truth.sources), options, sampling).map { $0[0].tokens } == greedy)
+    sampling.topK = nil
+    options.results = 3
+    let drawn = try model.sample(TokenBatch(truth.sources), options, sampling)
+    let alone = try model.sample(TokenBatch([truth.sources[2]]), options, sampling, first: 2)
+    #expect(drawn.count == 4 && drawn.allSatisfy { $0.count == 3 } && Set(drawn[0].map(\.tokens)).count == 3)
+    #expect(drawn[2].map(\.tokens) == alone[0].map(\.tokens))
+    sampling.seed = 6
+    let other = try model.sample(TokenBatch(truth.sources), options, sampling)
+    #expect(other.map { $0.map(\.tokens) } != drawn.map { $0.map(\.tokens) })
+
+    // How often each token comes first: four standard deviations of 2000 draws.
+    (options.maxTokens, options.results) = (1, 2000)
+    (options.forcedLast, options.forcedFirst, options.banned) = ([], nil, [])
+    let firsts = try model.sample(TokenBatch([truth.sources[0]]), options, sampling)[0]
+    let state = try EncoderDecoderState(model, TokenBatch([truth.sources[0]]), capacity: 1)
+    let logits = try model.backend.floats(state.decode([[options.start]])).map { Double($0) }
+    let total = logits.reduce(0) { $0 + exp($1) }
+    for (id, logit) in logits.enumerated() {
+      let p = exp(logit) / total
+      let share = Double(firsts.count { $0.tokens == [Int32(id)] }) / 2000
+      #expect(abs(share - p) <= 4 * (p * (1 - p) / 2000).squareRoot() + 1e-3, "token \(id)")
+      if let found = firsts.first(where: { $0.tokens == [Int32(id)] }) {
+        #expect(abs(Double(found.score) - log(p)) < 1e-4)
+      }
+    }
+  }
+
   /// One token of each target at a time, where short ones rest.
   @Test(arguments: models, Place.available)
   func stepsMakeTheWhole(name: String, place: Place) throws {

@@ -62,13 +62,19 @@ struct Sampler {
       let ids = try backend.integers(indices)
       return try pick(zip(try backend.floats(values), ids).map { Candidate(logit: $0, id: $1) })
     }
-    var scores = try backend.floats(logits.reshaped([logits.count]))
-    if hasPenalty {
+    return try pick(backend.floats(logits.reshaped([logits.count])), history: history)
+  }
+
+  /// The next token after `history` from the scores of all tokens, the banned ones left out.
+  mutating func pick(_ scores: [Float], history: [Int32], banned: Set<Int32> = []) throws -> Int32 {
+    var scores = scores
+    if options.repetitionPenalty != 1 {
       for id in Set(history) where scores.indices.contains(Int(id)) {
         let score = scores[Int(id)]
         scores[Int(id)] = score > 0 ? score / options.repetitionPenalty : score * options.repetitionPenalty
       }
     }
+    for id in banned where scores.indices.contains(Int(id)) { scores[Int(id)] = -.infinity }
     return try pick(scores.enumerated().map { Candidate(logit: $1, id: Int32($0)) })
   }
 

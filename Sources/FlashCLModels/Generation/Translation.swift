@@ -56,6 +56,52 @@ extension EncoderDecoder {
   }
 }
 
+extension EncoderDecoder {
+  /// `options.results` sequences for each source, each token drawn as `sampling` says; what is forced or banned is as in a search.
+  ///
+  /// A draw depends on the seed, its source's place, counted from `first`, and its own number alone. Scores are those of
+  /// `Hypothesis`, by the model's own probabilities. `progress` is told how many tokens the longest has.
+  public func sample(
+    _ sources: TokenBatch, _ options: BeamOptions, _ sampling: SamplingOptions, first: Int = 0,
+    progress: ((Int) -> Void)? = nil
+  ) throws -> [[Hypothesis]] {
+    var single = options
+    let draws = options.results
+    guard draws > 0 else { throw ModelError("at least 1 result must be asked for, not \(draws)") }
+    (single.width, single.results, single.maxTokens) = (1, 1, min(options.maxTokens, targetLength))
+    try single.validate()
+    let state = try EncoderDecoderState(self, sources, beams: draws, capacity: single.maxTokens)
+    // A sequence is a search of one beam that is given one candidate.
+    var searches = (0..<sources.sequences.count * draws).map { _ in BeamSearch(single) }
+    var samplers = try searches.indices.map { index in
+      var own = sampling
+      own.seed &+= UInt64(first * draws + index)
+      return try Sampler(own)
+    }
+    var count = 0
+    while searches.contains(where: { !$0.isDone }) {
+      let logits = try state.decode(searches.map { $0.isDone ? [] : $0.running[0].tokens.suffix(1) })
+      let (scores, vocabulary) = (try backend.floats(logits), logits.columns)
+      for (row, index) in searches.indices.filter({ !searches[$0].isDone }).enumerated() {
+        let own = Array(scores[row * vocabulary..<(row + 1) * vocabulary])
+        let id = try samplers[index].pick(
+          own, history: searches[index].running[0].tokens, banned: searches[index].banned(0))
+        let greatest = Double(own.max() ?? 0)
+        let total = own.reduce(0.0) { $0 + exp(Double($1) - greatest) }
+        _ = searches[index].advance([[Candidate(id, Float(Double(own[Int(id)]) - greatest - log(total)))]])
+        guard !searches[index].isDone || !searches[index].finished.isEmpty else {
+          throw ModelError("the model's scores are not finite")
+        }
+      }
+      count += 1
+      progress?(count)
+    }
+    return sources.sequences.indices.map { source in
+      (0..<draws).flatMap { searches[source * draws + $0].results }
+    }
+  }
+}
+
 extension Backend {
   /// The `count` likeliest tokens of each row of `logits` `[rows, vocabulary]` that are not banned there, likeliest first.
   func candidates(_ logits: Tensor, _ count: Int, banned: [Set<Int32>]) throws -> [[Candidate]] {
