@@ -52,6 +52,44 @@ import Testing
     #expect(refusal("\"gelu_new\"", "\"quick_gelu\"", model: "gpt2").contains("quick_gelu"))
   }
 
+  @Test func settingsOfDecoders() {
+    func refused(_ model: String, _ old: String, _ new: String, _ reason: String) {
+      let text = refusal(old, new, model: "decoders/\(model)")
+      #expect(text.contains(reason), "\(text)")
+    }
+    refused("mixtral", "\"num_experts_per_tok\": 2", "\"num_experts_per_tok\": 9", "9 experts serve a token")
+    refused("mixtral", "\"num_local_experts\": 5", "\"num_local_experts\": 8", "is [5, 48], expected [8, 48]")
+    refused("mixtral", "\"num_local_experts\": 5", "\"num_local_experts\": 4", "is [5, 48], expected [4, 48]")
+    refused("phi", "\"qk_layernorm\": false", "\"qk_layernorm\": true", "qk_layernorm is not supported")
+    refused("phi", "\"partial_rotary_factor\": 0.5", "\"partial_rotary_factor\": 0.01", "rotary elements")
+    refused("gemma2", "\"attn_logit_softcapping\": 2.5", "\"attn_logit_softcapping\": -1", "above 0")
+    refused("gemma2", "    \"sliding_attention\",\n", "    \"chunked_attention\",\n", "'chunked_attention'")
+    refused("mpt", "\"clip_qkv\": null", "\"clip_qkv\": 6", "clip_qkv 6.0 is not supported")
+    refused("falcon-new", "\"num_kv_heads\": 2", "\"num_kv_heads\": 4", "no multiple")
+    refused("rope-yarn", "\"factor\": 4.0", "\"factor\": 0", "factor 0.0")
+    refused("rope-llama3", "\"low_freq_factor\": 1.0,", "", "low_freq_factor missing")
+  }
+
+  /// Eight-bit floats are stored by some files; none is computed with.
+  @Test func eightBitFloatsAreRefusedByName() {
+    let error = #expect(throws: ModelError.self) {
+      try load { folder in
+        let file = folder.appendingPathComponent("model.safetensors")
+        let bytes = try Data(contentsOf: file)
+        let length = bytes[0..<8].reversed().reduce(0) { $0 << 8 | Int($1) }
+        // A tensor of as many bytes, four times as many elements.
+        let header = String(decoding: bytes[8..<8 + length], as: UTF8.self)
+          .replacing("\"F32\",\"shape\":[151,48]", with: "\"F8_E4M3\",\"shape\":[151,192]")
+        var changed = Data(withUnsafeBytes(of: UInt64(header.utf8.count).littleEndian) { Array($0) })
+        changed.append(contentsOf: Array(header.utf8) + bytes[(8 + length)...])
+        try changed.write(to: file)
+        try replace(
+          "\"hidden_size\": 48", "\"hidden_size\": 192", in: folder.appendingPathComponent("config.json"))
+      }
+    }
+    #expect(error?.description.contains("F8_E4M3") == true, "\(error?.description ?? "")")
+  }
+
   @Test func settingsOfEncoders() {
     func refused(_ model: String, _ old: String, _ new: String, _ reason: String) {
       let text = refusal(old, new, model: model)
