@@ -51,7 +51,8 @@ public struct Conversion {
       plan = try file.tensors.map {
         try PlannedTensor($0, type: rule.type(of: $0.name, $0.shape), in: file.path)
       }
-      var metadata = GGUF.Metadata(of: file, without: ["general.file_type", "general.quantization_version"])
+      var metadata = GGUF.Metadata(
+        of: file, without: GGUF.splitKeys.union(["general.file_type", "general.quantization_version"]))
       metadata.add(fileType: type)
       target = .gguf(metadata, alignment: file["general.alignment"]?.int ?? 32)
     case (.folder(let folder), true):

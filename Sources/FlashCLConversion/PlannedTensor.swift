@@ -73,10 +73,9 @@ struct PlannedTensor {
         }
       }
     } else if written == nil {
-      let end = source.offset + source.byteCount
-      for begin in stride(from: source.offset, to: end, by: 1 << 22) {
-        try file.append(
-          UnsafeRawBufferPointer(rebasing: tensors.mapped.bytes[begin..<min(begin + 1 << 22, end)]))
+      let bytes = tensors.stored(source)
+      for begin in stride(from: 0, to: bytes.count, by: 1 << 22) {
+        try file.append(UnsafeRawBufferPointer(rebasing: bytes[begin..<min(begin + 1 << 22, bytes.count)]))
       }
     }
     return Conversion.Tensor(

@@ -11,11 +11,13 @@ import FlashCL
 ///
 /// Shapes are turned round to row-major: GGUF's [in, out] is listed as [out, in].
 public final class GGUF: TensorFile {
-  public let mapped: MappedFile
+  public let path: String
+  /// One file, or the parts of a split model in their order.
+  public let files: [MappedFile]
   public let version: Int
   /// Tensor offsets are multiples of this many bytes from the start of the data.
   public let alignment: Int
-  /// In file order; keys are unique.
+  /// In file order; keys are unique. Of a split model the first part's.
   public let metadata: [Member]
   public let tensors: [TensorEntry]
   public let places: [String: Int]
@@ -32,31 +34,51 @@ public final class GGUF: TensorFile {
   /// The metadata value of that key, such as `general.architecture`; nil if there is none.
   public subscript(key: String) -> Value? { metadataPlaces[key].map { metadata[$0].value } }
 
-  /// Maps the file and checks its whole header.
+  /// Maps the file and checks its whole header; of a split model `path` is the first part, and the others lie beside it.
   ///
   /// - Throws: `FileError` naming the tensor or key that does not fit the file or the format. Refused by name
-  ///   are version 1, big-endian files, one part of a split model, and arrays of arrays in the metadata.
-  public init(_ path: String) throws {
-    mapped = try MappedFile(path)
+  ///   are version 1, big-endian files, another part than the first, and arrays of arrays in the metadata.
+  public convenience init(_ path: String) throws {
+    let first = try GGUF(part: path)
+    let paths = try first.otherParts()
+    if paths.isEmpty {
+      self.init(first, parts: [], tensors: first.tensors, places: first.places)
+      return
+    }
+    let parts = try paths.map { try GGUF(part: $0) }
+    let tensors = parts.enumerated().reduce(into: first.tensors) { all, part in
+      all += part.element.tensors.map { $0.moved(to: part.offset + 1) }
+    }
+    try first.requireSamePart(parts, tensorCount: tensors.count)
+    try self.init(
+      first, parts: parts.flatMap(\.files), tensors: tensors,
+      places: FlashCLFiles.places(of: tensors, path: path))
+  }
+
+  private init(_ first: GGUF, parts: [MappedFile], tensors: [TensorEntry], places: [String: Int]) {
+    (path, files, version, alignment) = (first.path, first.files + parts, first.version, first.alignment)
+    (metadata, metadataPlaces) = (first.metadata, first.metadataPlaces)
+    (self.tensors, self.places) = (tensors, places)
+  }
+
+  /// One file, whatever else belongs to it.
+  private init(part path: String) throws {
+    let mapped = try MappedFile(path)
     var reader = ByteReader(bytes: mapped.bytes, path: path, subject: "header")
     version = try Self.readVersion(&reader)
     let tensorCount: UInt64 = try reader.integer()
     let memberCount: UInt64 = try reader.integer()
 
     (metadata, metadataPlaces) = try Self.readMetadata(&reader, count: memberCount, mapped: mapped)
-    let values = (metadata, metadataPlaces)
-    func value(_ key: String) -> Value? { values.1[key].map { values.0[$0].value } }
-    if let parts = value("split.count")?.int, parts > 1 {
-      let part = value("split.no")?.int.map { "part \($0 + 1)" } ?? "one part"
-      throw FileError(
-        path, "is \(part) of \(parts) of a split model (split.count), which is not supported yet")
-    }
-    alignment = try Self.alignment(value("general.alignment"), path: path)
+    let place = metadataPlaces["general.alignment"]
+    let (metadata, count) = (metadata, tensorCount)
+    alignment = try Self.alignment(place.map { metadata[$0].value }, path: path)
 
     reader.subject = "header"
-    let infos = try Self.readTensorInfos(&reader, count: tensorCount)
+    let infos = try Self.readTensorInfos(&reader, count: count)
     tensors = try Self.place(infos, after: reader.position, alignment: alignment, in: mapped)
     places = try FlashCLFiles.places(of: tensors, path: path)
+    (self.path, files) = (path, [mapped])
   }
 
   private static func readVersion(_ reader: inout ByteReader) throws -> Int {

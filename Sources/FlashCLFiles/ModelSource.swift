@@ -35,13 +35,13 @@ public enum ModelSource: Sendable {
   fileprivate static let expected = "a .gguf file, or a folder with config.json and model.safetensors"
 }
 
-/// A folder with config.json, model.safetensors, and the files of the tokenizer.
+/// A folder with config.json, the weights in model.safetensors or in shards, and the files of the tokenizer.
 public struct ModelFolder: Sendable {
   public let path: String
   /// config.json
   public let config: JSON
-  /// model.safetensors
-  public let weights: Safetensors
+  /// model.safetensors, or the shards that model.safetensors.index.json names.
+  public let weights: any TensorFile
 
   public init(_ path: String) throws {
     let names: [String]
@@ -53,10 +53,15 @@ public struct ModelFolder: Sendable {
     guard names.contains("config.json") else {
       throw FileError(path, "has no config.json, expected \(ModelSource.expected)")
     }
-    guard names.contains("model.safetensors") else { throw Self.missingWeights(path, names) }
     self.path = path
     config = try JSON(MappedFile(Self.join(path, "config.json")))
-    weights = try Safetensors(Self.join(path, "model.safetensors"))
+    if names.contains("model.safetensors") {
+      weights = try Safetensors(Self.join(path, "model.safetensors"))
+    } else if names.contains(SafetensorsShards.indexName) {
+      weights = try SafetensorsShards(Self.join(path, SafetensorsShards.indexName))
+    } else {
+      throw FileError(path, "has no model.safetensors, expected \(ModelSource.expected)")
+    }
   }
 
   /// The bytes of a file in the folder, such as merges.txt; nil if there is none.
@@ -73,30 +78,5 @@ public struct ModelFolder: Sendable {
 
   private static func join(_ folder: String, _ name: String) -> String {
     folder.hasSuffix("/") ? folder + name : "\(folder)/\(name)"
-  }
-
-  /// Says why there is no model.safetensors: the weights are in shards, or in another format.
-  private static func missingWeights(_ path: String, _ names: [String]) -> FileError {
-    let index = "model.safetensors.index.json"
-    guard names.contains(index) else {
-      return FileError(path, "has no model.safetensors, expected \(ModelSource.expected)")
-    }
-    let map: [JSON.Member]
-    do {
-      map = try JSON(MappedFile(join(path, index)))["weight_map"]?.object ?? []
-    } catch {
-      return FileError(path, "sharded weights are not supported yet (and the index cannot be read: \(error))")
-    }
-    let shards = Set(map.compactMap(\.value.string))
-    let present = Set(names.filter { $0.hasSuffix(".safetensors") })
-    var problem = "sharded weights are not supported yet (\(index) names \(shards.count) shards"
-    if !shards.isSubset(of: present) { problem += ", missing \(list(shards.subtracting(present)))" }
-    if !present.isSubset(of: shards) { problem += ", not in the index \(list(present.subtracting(shards)))" }
-    return FileError(path, problem + ")")
-  }
-
-  private static func list(_ names: Set<String>) -> String {
-    let shown = names.sorted().prefix(3).map(quoted).joined(separator: ", ")
-    return names.count > 3 ? "\(shown) and \(names.count - 3) more" : shown
   }
 }

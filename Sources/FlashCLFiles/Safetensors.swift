@@ -6,7 +6,9 @@ import FlashCL
 /// {"name": {"dtype": "F32", "shape": [out, in], "data_offsets": [begin, end]}, "__metadata__": {…}}
 /// ```
 public final class Safetensors: TensorFile {
-  public let mapped: MappedFile
+  private let mapped: MappedFile
+  public var path: String { mapped.path }
+  public var files: [MappedFile] { [mapped] }
   /// The text pairs under `__metadata__`, in file order.
   public let metadata: [(key: String, value: String)]
   public let tensors: [TensorEntry]

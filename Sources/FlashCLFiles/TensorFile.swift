@@ -9,33 +9,45 @@ public struct TensorEntry: Sendable, Equatable {
   public let type: ElementType?
   /// The storage type in the words of the file's format, such as `Q4_K` or `I64`.
   public let typeName: String
-  /// First byte, counted from the start of the file; a multiple of the format's alignment only.
+  /// Which of the files that the weights are in, counted from 0.
+  public let file: Int
+  /// First byte, counted from the start of that file; a multiple of the format's alignment only.
   public let offset: Int
   public let byteCount: Int
   /// The product of the shape; 1 for a scalar.
   public let elementCount: Int
 
   package init(
-    name: String, shape: [Int], type: ElementType?, typeName: String, offset: Int, byteCount: Int,
-    elementCount: Int
+    name: String, shape: [Int], type: ElementType?, typeName: String, file: Int = 0, offset: Int,
+    byteCount: Int, elementCount: Int
   ) {
     self.name = name
     self.shape = shape
     self.type = type
     self.typeName = typeName
+    self.file = file
     self.offset = offset
     self.byteCount = byteCount
     self.elementCount = elementCount
   }
+
+  /// The same entry in another of the files.
+  func moved(to file: Int) -> TensorEntry {
+    TensorEntry(
+      name: name, shape: shape, type: type, typeName: typeName, file: file, offset: offset,
+      byteCount: byteCount, elementCount: elementCount)
+  }
 }
 
-/// A weight file of any format: named tensors over mapped bytes.
+/// A model's weights in a file of any format, or in several: named tensors over mapped bytes.
 ///
 /// Opening one checks each offset, count and length against the file, so that the bytes of an entry are
 /// always inside it. Tensors of a type that FlashCL cannot compute with are listed, and refused when asked
 /// for.
 public protocol TensorFile: AnyObject, Sendable {
-  var mapped: MappedFile { get }
+  /// What the caller opened: a file, or the index of several.
+  var path: String { get }
+  var files: [MappedFile] { get }
   /// In the order of the file's own listing; names are unique.
   var tensors: [TensorEntry] { get }
   /// The place in `tensors` of each name.
@@ -43,8 +55,6 @@ public protocol TensorFile: AnyObject, Sendable {
 }
 
 extension TensorFile {
-  public var path: String { mapped.path }
-
   /// The tensor of that name; nil if there is none.
   public func entry(named name: String) -> TensorEntry? { places[name].map { tensors[$0] } }
 
@@ -66,12 +76,18 @@ extension TensorFile {
         "tensor \(quoted(entry.name)) has type \(entry.typeName), which is not supported (only \(supported))"
       )
     }
-    return UnsafeRawBufferPointer(rebasing: mapped.bytes[entry.offset..<(entry.offset + entry.byteCount)])
+    return stored(entry)
+  }
+
+  /// The bytes of an entry of this file, whether or not its type is supported.
+  package func stored(_ entry: TensorEntry) -> UnsafeRawBufferPointer {
+    let bytes = files[entry.file].bytes
+    return UnsafeRawBufferPointer(rebasing: bytes[entry.offset..<(entry.offset + entry.byteCount)])
   }
 
   /// Gives the memory of the tensor's bytes back to the system; they can still be read, from disk.
   public func release(_ entry: TensorEntry) {
-    mapped.release(entry.offset..<(entry.offset + entry.byteCount))
+    files[entry.file].release(entry.offset..<(entry.offset + entry.byteCount))
   }
 }
 

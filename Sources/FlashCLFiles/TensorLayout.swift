@@ -38,7 +38,7 @@ extension GGUF {
     public init(of file: GGUF, without dropped: Set<String> = []) {
       for member in file.metadata where !dropped.contains(member.key) {
         keys.append(member.key)
-        members.append([UInt8](file.mapped.bytes[member.bytes]))
+        members.append([UInt8](file.files[0].bytes[member.bytes]))
       }
     }
 

@@ -82,11 +82,13 @@ struct Convert: ParsableCommand {
   /// Whatever decides the bytes: the source's header and size, and the type.
   private func key(_ model: ModelSource) -> String {
     var fingerprint = Fingerprint()
-    let mapped = model.tensors.mapped
-    for text in [source, type.rawValue, "\(mapped.bytes.count)"] { fingerprint.combine(text) }
-    withExtendedLifetime(mapped) {
-      fingerprint.combine(UnsafeRawBufferPointer(rebasing: mapped.bytes.prefix(1 << 16)))
-      fingerprint.combine(UnsafeRawBufferPointer(rebasing: mapped.bytes.suffix(1 << 16)))
+    for text in [source, type.rawValue] { fingerprint.combine(text) }
+    for file in model.tensors.files {
+      fingerprint.combine("\(file.bytes.count)")
+      withExtendedLifetime(file) {
+        fingerprint.combine(UnsafeRawBufferPointer(rebasing: file.bytes.prefix(1 << 16)))
+        fingerprint.combine(UnsafeRawBufferPointer(rebasing: file.bytes.suffix(1 << 16)))
+      }
     }
     return String(fingerprint.description.prefix(16))
   }

@@ -97,6 +97,37 @@ import Testing
     #expect(file.entry(named: "blk.0.ffn_down.weight")?.shape == [3, 512])
   }
 
+  static let parts = ["split-00001-of-00002.gguf", "split-00002-of-00002.gguf"]
+
+  @Test func splitModel() throws {
+    let file = try GGUF(fixture(Self.parts[0]))
+    #expect(file.files.count == 2 && file.path == fixture(Self.parts[0]))
+    #expect(file["general.architecture"]?.string == "fixture")
+    #expect(file.tensors.map(\.file) == [0, 0, 1, 1])
+    for number in 0..<4 {
+      let first = Float(10 * number)
+      #expect(try floats(file, "part.\(number)") == [first, first + 1, first + 2])
+    }
+  }
+
+  @Test func brokenParts() throws {
+    let folder = try TemporaryFolder()
+    for name in Self.parts { try folder.write(MappedFile(fixture(name)).contents(), as: name) }
+    let (first, second) = (folder.file(Self.parts[0]), folder.file(Self.parts[1]))
+    expectError(second, "is part 2 of 2", "open its first part, …-00001-of-00002.gguf") { try GGUF(second) }
+    let bytes = try MappedFile(first).contents()
+    let other = try folder.write(bytes, as: "other.gguf")
+    expectError(other, "the first of 2 parts", "must end with -00001-of-00002.gguf") { try GGUF(other) }
+    try folder.write(bytes, as: Self.parts[1])
+    expectError(second, "is part 1 of 2, expected part 2 of 2") { try GGUF(first) }
+    try folder.write(Builder.sound.bytes, as: Self.parts[1])
+    expectError(second, "is no part of a model, expected part 2 of 2") { try GGUF(first) }
+    try folder.write(MappedFile(fixture(Self.parts[1])).contents().dropLast(40), as: Self.parts[1])
+    expectError(second, "run past the data") { try GGUF(first) }
+    try FileManager.default.removeItem(atPath: second)
+    expectError(second, "cannot be opened") { try GGUF(first) }
+  }
+
   @Test func entryOfAnotherFile() throws {
     let file = try GGUF(fixture("types.gguf"))
     let entry = try #require(try GGUF(fixture("unsupported.gguf")).entry(named: "first"))
@@ -230,7 +261,7 @@ import Testing
     BadFile("alignment is text", "general.alignment is \"x\"") {
       $0.members = [("general.alignment", [8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 120])]
     },
-    BadFile("split", "part 2 of 3", "split.count", "not supported yet") {
+    BadFile("split", "part 2 of 3", "open its first part, …-00001-of-00003.gguf") {
       $0.members += [("split.count", Builder.uint32(3)), ("split.no", Builder.uint32(1))]
     },
     BadFile("name is there twice", "tensor \"a\" is listed twice") { $0.tensors[1].name = "a" },

@@ -38,18 +38,67 @@ import Testing
     expectError(folder.file("config.json"), "line 1, byte 1") { try ModelSource.open(folder.path) }
   }
 
-  @Test func refusesShards() throws {
-    let folder = try TemporaryFolder()
+  /// Writes shards with one vector of two numbers each, and an index that lists `map`.
+  private func shards(_ folder: TemporaryFolder, _ tensors: [String], _ map: [String: String]) throws {
     try folder.write("{}".utf8, as: "config.json")
-    let index = #"{"weight_map": {"a": "model-1-of-2.safetensors", "b": "model-2-of-2.safetensors"}}"#
-    try folder.write(index.utf8, as: "model.safetensors.index.json")
-    try folder.write([0], as: "model-1-of-2.safetensors")
-    try folder.write([0], as: "other.safetensors")
-    expectError(
-      folder.path, "sharded weights are not supported yet", "names 2 shards",
-      "missing \"model-2-of-2.safetensors\"", "not in the index \"other.safetensors\""
-    ) { try ModelSource.open(folder.path) }
-    try folder.write("nonsense".utf8, as: "model.safetensors.index.json")
-    expectError(folder.path, "sharded weights", "cannot be read") { try ModelSource.open(folder.path) }
+    for (place, name) in tensors.enumerated() {
+      let header = Safetensors.header([TensorLayout(name: name, shape: [2], typeName: "f32", byteCount: 8)])
+      let values: [Float] = [Float(place), Float(place) + 0.5]
+      try folder.write(
+        header.bytes + values.withUnsafeBytes { Array($0) }, as: "model-\(place + 1).safetensors")
+    }
+    let members = map.sorted { $0.key < $1.key }.map { "\"\($0.key)\": \"\($0.value)\"" }
+    try folder.write(
+      "{\"metadata\": {}, \"weight_map\": {\(members.joined(separator: ", "))}}".utf8,
+      as: "model.safetensors.index.json")
+  }
+
+  @Test func shards() throws {
+    let folder = try TemporaryFolder()
+    let map = ["b": "model-1.safetensors", "a": "model-2.safetensors"]
+    try shards(folder, ["b", "a", "unlisted"], map)
+    let source = try ModelSource.open(folder.path)
+    #expect(source.tensors.tensors.map(\.name) == ["b", "a"] && source.tensors.files.count == 2)
+    #expect(source.tensors.path == folder.file("model.safetensors.index.json"))
+    #expect(try floats(source.tensors, "b") == [0, 0.5] && floats(source.tensors, "a") == [1, 1.5])
+    let entry = try #require(source.tensors.entry(named: "a"))
+    source.tensors.release(entry)
+    #expect(try floats(source.tensors, "a") == [1, 1.5])
+    // The whole file is taken where there are both.
+    try folder.write(MappedFile(folder.file("model-3.safetensors")).contents(), as: "model.safetensors")
+    #expect(try ModelSource.open(folder.path).tensors.tensors.map(\.name) == ["unlisted"])
+  }
+
+  @Test func refusesBrokenShards() throws {
+    let map = ["b": "model-1.safetensors", "a": "model-2.safetensors"]
+    func expect(
+      _ words: String..., map: [String: String] = map, spoil: (TemporaryFolder) throws -> Void = { _ in }
+    ) throws {
+      let folder = try TemporaryFolder()
+      try shards(folder, ["b", "a"], map)
+      try spoil(folder)
+      let error = #expect(throws: FileError.self) { try ModelSource.open(folder.path) }
+      let text = error?.description ?? ""
+      for word in words { #expect(text.contains(word), "\(text)") }
+      #expect(!text.contains("\n"))
+    }
+    try expect("model-2.safetensors", "cannot be opened", "one of 2 shards") {
+      try FileManager.default.removeItem(atPath: $0.file("model-2.safetensors"))
+    }
+    try expect("model-2.safetensors", "is empty") { try $0.write([], as: "model-2.safetensors") }
+    for (left, words) in [(4, "header"), (20, "header"), (70, "past the data")] {
+      try expect("model-2.safetensors", words, "one of 2 shards") {
+        let bytes = try MappedFile($0.file("model-2.safetensors")).contents()
+        #expect(bytes.count > left)
+        try $0.write(bytes.prefix(min(left, bytes.count - 1)), as: "model-2.safetensors")
+      }
+    }
+    try expect(
+      "model-2.safetensors", "lacks the tensor \"c\"", map: map.merging(["c": "model-2.safetensors"]) { $1 })
+    for name in ["../model-1.safetensors", "/etc/passwd", ""] {
+      try expect("index.json", "tensor \"b\"", "no name in the folder", map: ["b": name])
+    }
+    try expect("index.json", "no \"weight_map\"", map: [:])
+    try expect("index.json", "line 1") { try $0.write("nonsense".utf8, as: "model.safetensors.index.json") }
   }
 }

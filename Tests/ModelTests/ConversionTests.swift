@@ -53,6 +53,19 @@ import Testing
     #expect(try scratch.names == ["folder", "model.gguf"])
   }
 
+  /// Weights in shards are read as one, and written as one file.
+  @Test func shards() throws {
+    let scratch = try Scratch()
+    let source = Fixtures.path("llama-sharded")
+    try expectLogits(of: "llama-tied", from: source)
+    try convert(source, scratch("folder"), .f32)
+    try expectLogits(of: "llama-tied", from: scratch("folder"))
+    let names = try FileManager.default.contentsOfDirectory(atPath: scratch("folder")).sorted()
+    #expect(names == ["config.json", "generation_config.json", "model.safetensors"])
+    try convert(source, scratch("model.gguf"), .f32)
+    try expectLogits(of: "llama-tied", from: scratch("model.gguf"))
+  }
+
   /// Expanded, a quantised file means what it meant, and keeps its metadata but for what says its type.
   @Test func expandedFile() throws {
     let scratch = try Scratch()

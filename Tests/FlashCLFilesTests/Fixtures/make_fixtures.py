@@ -81,6 +81,14 @@ def make_unsupported():
     finish(writer)
 
 
+def make_split():
+    """Four vectors in parts of at most two: split-00001-of-00002.gguf, split-00002-of-00002.gguf."""
+    writer = GGUFWriter(at("split.gguf"), "fixture", split_max_tensors=2)
+    for number in range(4):
+        writer.add_tensor(f"part.{number}", np.arange(3, dtype=np.float32) + 10 * number)
+    finish(writer)
+
+
 def make_safetensors():
     tensors = {}
 
@@ -124,6 +132,7 @@ def make_npy():
 
 make_types()
 make_unsupported()
+make_split()
 make_safetensors()
 make_folder()
 make_npy()

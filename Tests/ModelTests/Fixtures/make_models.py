@@ -283,6 +283,10 @@ def main():
 
     llama_gguf("llama-quantised", quantised, kind_of, ids(35, 127, seed=13))
 
+    shutil.rmtree(HERE / "llama-sharded", ignore_errors=True)  # the tied one in several files
+    LlamaForCausalLM.from_pretrained(HERE / "llama-tied", dtype="auto").save_pretrained(
+        HERE / "llama-sharded", max_shard_size="100KB")
+
     gpt2 = perturb(GPT2LMHeadModel(GPT2Config(
         n_embd=36, n_head=4, n_layer=3, n_positions=64, vocab_size=131, activation_function="gelu_new",
         bos_token_id=0, eos_token_id=0)), seed=4)
