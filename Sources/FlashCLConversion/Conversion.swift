@@ -29,8 +29,8 @@ public struct Conversion {
 
   private enum Target {
     case gguf(GGUF.Metadata, alignment: Int)
-    /// With config.json where the source has none.
-    case folder(from: ModelFolder?, config: String?)
+    /// Beside the weights, by name.
+    case folder([(name: String, bytes: [UInt8])])
   }
 
   public let path: String
@@ -49,30 +49,30 @@ public struct Conversion {
     switch (source, path.hasSuffix(".gguf")) {
     case (.gguf(let file), true):
       plan = try file.tensors.map {
-        try PlannedTensor($0, type: rule.type(of: $0.name, $0.shape), in: file.path)
+        try PlannedTensor([$0], type: rule.type(of: $0.name, $0.shape), in: file.path)
       }
       var metadata = GGUF.Metadata(
         of: file, without: GGUF.splitKeys.union(["general.file_type", "general.quantization_version"]))
       metadata.add(fileType: type)
       target = .gguf(metadata, alignment: file["general.alignment"]?.int ?? 32)
     case (.folder(let folder), true):
-      let names = try FormatNames(of: folder)
-      plan = try names.toGGUF(folder.weights.tensors, rule)
-      var metadata = try names.metadata(of: folder)
+      let gguf = try GGUFPlan(folder, rule)
+      plan = gguf.tensors
+      var metadata = gguf.metadata
       try metadata.addTokenizer(of: folder)
       metadata.add(fileType: type)
       target = .gguf(metadata, alignment: 32)
     case (.folder(let folder), false):
       try Self.requirePlain(type, path)
       plan = try folder.weights.tensors.map {
-        try PlannedTensor($0, type: rule.type(of: $0.name, $0.shape), in: folder.path)
+        try PlannedTensor([$0], type: rule.type(of: $0.name, $0.shape), in: folder.path)
       }
-      target = .folder(from: folder, config: nil)
+      target = .folder(try folder.otherFiles(type))
     case (.gguf(let file), false):
       try Self.requirePlain(type, path)
-      let names = try FormatNames(of: file)
-      plan = try names.toFolder(file.tensors, rule)
-      target = .folder(from: nil, config: try names.config(of: file))
+      let folder = try FolderPlan(file, rule, type: type)
+      plan = folder.tensors
+      target = .folder(folder.files)
     }
   }
 
@@ -102,14 +102,13 @@ public struct Conversion {
       let tensors = try write(header, to: partial, resumes, progress)
       try moveIntoPlace(partial, path)
       return tensors
-    case .folder(let original, let config):
+    case .folder(let others):
       let files = FileManager.default
       if !resumes { try? files.removeItem(atPath: partial) }
       try files.createDirectory(atPath: partial, withIntermediateDirectories: true)
-      try original?.copyOtherFiles(to: partial)
-      if let config {
-        let file = try PartialFile("\(partial)/config.json", resumes: false)
-        try file.append(Array(config.utf8))
+      for (name, bytes) in others {
+        let file = try PartialFile("\(partial)/\(name)", resumes: false)
+        try file.append(bytes)
       }
       let header = Safetensors.header(layouts, metadata: [("format", "pt")])
       let tensors = try write(header, to: "\(partial)/model.safetensors", resumes, progress)
@@ -149,14 +148,17 @@ public struct Conversion {
 }
 
 extension ModelFolder {
-  /// Copies the folder's text files, settings and tokenizers: whatever is not weights.
-  fileprivate func copyOtherFiles(to target: String) throws {
+  /// The folder's text files, settings and tokenizers: whatever is not weights; config.json says what type those are.
+  fileprivate func otherFiles(_ type: ElementType) throws -> [(name: String, bytes: [UInt8])] {
     let endings = [".json", ".txt", ".model", ".spm", ".jinja", ".md"]
-    for name in try FileManager.default.contentsOfDirectory(atPath: path).sorted()
-    where endings.contains(where: name.hasSuffix) && !name.hasSuffix(".index.json") {
-      guard let bytes = try? MappedFile("\(path)/\(name)") else { continue }  // a folder, or empty
-      let file = try PartialFile("\(target)/\(name)", resumes: false)
-      try withExtendedLifetime(bytes) { try file.append(bytes.bytes) }
+    return try FileManager.default.contentsOfDirectory(atPath: path).sorted().compactMap { name in
+      guard endings.contains(where: name.hasSuffix), !name.hasSuffix(".index.json"),
+        let file = try? MappedFile("\(path)/\(name)")  // else a folder, or empty
+      else { return nil }
+      guard name == "config.json" else { return (name, file.contents()) }
+      // transformers' older files call it torch_dtype.
+      let key = config["torch_dtype"] == nil ? "dtype" : "torch_dtype"
+      return (name, Array(config.setting(key, to: JSON(type.torchName)).text.utf8))
     }
   }
 }

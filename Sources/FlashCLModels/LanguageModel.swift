@@ -19,7 +19,7 @@ public enum Architectures {
   }
 
   private static let entries = [
-    Entry(names: Llama.names, gguf: ["llama": Llama.gguf, "qwen2": Llama.gguf]) {
+    Entry(names: Llama.names, gguf: ["llama": Llama.gguf, "qwen2": Llama.ggufQwen2]) {
       .decoder(try Llama.load($0, on: $1))
     },
     Entry(names: Gemma.names, gguf: ["gemma": Gemma.gguf, "gemma2": Gemma.gguf2]) {
@@ -58,6 +58,26 @@ public enum Architectures {
   /// transformers' names of a family's classes.
   private static func encoders(_ families: String...) -> [String] {
     families.flatMap { family in (["Model"] + EncoderTask.suffixes).map { family + $0 } }
+  }
+
+  /// llama.cpp's names of what a folder of that class holds, and of the architecture; nil where it has none.
+  package static func gguf(ofClass name: String) -> (architecture: String, names: GGUFNames)? {
+    for entry in entries {
+      if let found = entry.gguf.first(where: { $0.value.classes.contains(name) }) {
+        return (found.key, found.value)
+      }
+    }
+    return nil
+  }
+
+  /// llama.cpp's names in a file of that architecture.
+  package static func gguf(of architecture: String) -> GGUFNames? {
+    entries.lazy.compactMap { $0.gguf[architecture] }.first
+  }
+
+  /// Classes that can be written as GGUF.
+  package static var classesWithGGUF: [String] {
+    entries.flatMap { entry in entry.gguf.keys.sorted().flatMap { entry.gguf[$0]?.classes ?? [] } }
   }
 
   /// Every name under which a file may state its architecture.

@@ -117,6 +117,17 @@ extension PreTokenizer {
       })
   }
 
+  /// The regular expressions whose matches text is cut at, one after the other; nil stands for each digit by itself.
+  public static func expressions(named name: String) throws -> [String?] {
+    try family(name).cuts.map { cut in
+      switch cut {
+      case .digits: nil
+      case .known(let pattern): pattern.rawValue
+      case .at(let expression): expression
+      }
+    }
+  }
+
   /// The names that GGUF has for pre-tokenisers, the first where it has several.
   public static var names: [String] { families.compactMap(\.names.first) }
 

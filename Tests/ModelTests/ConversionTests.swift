@@ -30,8 +30,16 @@ import Testing
     #expect(try distance(DecoderState(decoder, capacity: ids.count).allLogits(ids), truth) <= 1e-4)
   }
 
-  /// To GGUF, where q and k have another order and GPT-2's matrices are turned, and back to the very same numbers.
-  @Test(arguments: ["llama-tied", "llama-untied", "gpt2"]) func thereAndBack(name: String) throws {
+  /// Folders that become GGUF files, and folders again.
+  static let folders = [
+    "llama-tied", "llama-untied", "gpt2", "decoders/mistral", "decoders/mixtral", "decoders/gemma",
+    "decoders/phi", "decoders/gpt-neox", "decoders/gpt-neox-sequential", "decoders/bloom", "decoders/mpt",
+    "decoders/falcon", "decoders/falcon-new", "decoders/rope-linear", "decoders/rope-llama3",
+    "decoders/rope-yarn",
+  ]
+
+  /// To GGUF, where names, the rows of q and k, norms and experts differ, and back to the very same numbers.
+  @Test(arguments: folders) func thereAndBack(name: String) throws {
     let scratch = try Scratch()
     let tensors = try convert(Fixtures.path(name), scratch("model.gguf"), .f32)
     #expect(tensors.allSatisfy { $0.rms == 0 && $0.largest == 0 })
@@ -42,15 +50,70 @@ import Testing
       try ModelFolder(Fixtures.path(name)).weights, try ModelFolder(scratch("folder")).weights
     )
     for entry in new.tensors {
-      let original = try #require(old.entry(named: entry.name))
-      #expect(entry.shape == original.shape)
-      try withExtendedLifetime((old, new)) {
-        let (a, b) = (try old.bytes(of: original), try new.bytes(of: entry))
-        let (before, after) = (original.type?.decoded(a), entry.type?.decoded(b))
-        #expect(before == after, "\(entry.name)")
-      }
+      // A gain is its distance from 1 in Gemma's folders: the last bits of small ones are lost.
+      let bound = name.contains("gemma") ? 6e-8 : 0
+      #expect(try difference(entry.name, new, old) <= bound, "\(entry.name)")
     }
     #expect(try scratch.names == ["folder", "model.gguf"])
+  }
+
+  /// The largest difference of two tensors of one name and shape.
+  private func difference(_ name: String, _ a: any TensorFile, _ b: any TensorFile) throws -> Double {
+    let (first, second) = (try #require(a.entry(named: name)), try #require(b.entry(named: name)))
+    #expect(first.shape == second.shape)
+    return try withExtendedLifetime((a, b)) {
+      let (left, right) = (try a.bytes(of: first), try b.bytes(of: second))
+      let (before, after) = (
+        try #require(first.type).decoded(left), try #require(second.type).decoded(right)
+      )
+      return zip(before, after).map { abs($0 - $1) }.max() ?? 0
+    }
+  }
+
+  /// What the `gguf` package's names and llama.cpp's arrangement make of the same folders.
+  @Test(arguments: [
+    "mixtral", "gemma", "phi", "gpt-neox", "bloom", "mpt", "falcon", "falcon-new", "rope-llama3", "rope-yarn",
+    "rope-linear",
+  ]) func filesAreThoseOfTheGGUFPackage(name: String) throws {
+    let scratch = try Scratch()
+    try convert(Fixtures.path("decoders/\(name)"), scratch("model.gguf"), .f32)
+    let (ours, theirs) = (
+      try GGUF(scratch("model.gguf")), try GGUF(Fixtures.path("decoders/\(name)-gguf/model.gguf"))
+    )
+    #expect(ours.tensors.map(\.name).sorted() == theirs.tensors.map(\.name).sorted())
+    for entry in theirs.tensors {
+      #expect(try difference(entry.name, ours, theirs) <= 1e-6, "\(entry.name)")
+    }
+    let own: Set = ["general.file_type", "general.quantization_version", "general.name"]
+    for member in theirs.metadata where !own.contains(member.key) {
+      #expect(ours[member.key]?.description == member.value.description, "\(member.key)")
+    }
+  }
+
+  /// Files whose settings no folder among the fixtures has.
+  @Test(arguments: ["qwen2-gguf", "gemma2-gguf", "mixtral-gguf", "rope-llama3-gguf"])
+  func fileToFolder(name: String) throws {
+    let scratch = try Scratch()
+    try convert(Fixtures.path("decoders/\(name)/model.gguf"), scratch("folder"), .f32)
+    try expectLogits(of: "decoders/\(name)", from: scratch("folder"))
+    try convert(scratch("folder"), scratch("model.gguf"), .f32)
+    try expectLogits(of: "decoders/\(name)", from: scratch("model.gguf"))
+  }
+
+  /// What the other format has no words for is refused by name.
+  @Test(arguments: [
+    ("decoders/qwen2", "cannot tell use_sliding_window true"),
+    ("decoders/gemma2", "cannot tell query_pre_attn_scalar 10"),
+    ("decoders/falcon-alibi", "cannot tell alibi true"), ("decoders/rope-dynamic", "rope scaling 'dynamic'"),
+    ("decoders/opt", "names of OPTForCausalLM are not known; known: LlamaForCausalLM"),
+    ("bert", "names of BertForMaskedLM are not known"),
+  ]) func whatGGUFCannotTell(name: String, words: String) throws {
+    let scratch = try Scratch()
+    let error = #expect(throws: ModelError.self) {
+      try convert(Fixtures.path(name), scratch("out.gguf"), .f16)
+    }
+    #expect(error?.description.contains(words) == true, "\(error?.description ?? "")")
+    #expect(try scratch.names == [])
   }
 
   /// Weights in shards are read as one, and written as one file.
@@ -60,6 +123,7 @@ import Testing
     try expectLogits(of: "llama-tied", from: source)
     try convert(source, scratch("folder"), .f32)
     try expectLogits(of: "llama-tied", from: scratch("folder"))
+    #expect(try ModelFolder(scratch("folder")).config["dtype"]?.string == "float32")
     let names = try FileManager.default.contentsOfDirectory(atPath: scratch("folder")).sorted()
     #expect(names == ["config.json", "generation_config.json", "model.safetensors"])
     try convert(source, scratch("model.gguf"), .f32)
@@ -210,9 +274,37 @@ import Testing
         && file["tokenizer.ggml.add_eos_token"]?.bool == false)
     #expect(file["tokenizer.ggml.bos_token_id"]?.int == 1 && file["tokenizer.ggml.eos_token_id"]?.int == 2)
     #expect(file["tokenizer.chat_template"]?.string == "{{ bos_token }}\n")
+    // And back, where it is a tokenizer.json again.
+    try convert(scratch("model.gguf"), scratch("folder"), .f16)
     let (old, new) = (try TokenizerFiles.load(.open(folder)), try TokenizerFiles.load(.gguf(file)))
+    let again = try TokenizerFiles.load(.open(scratch("folder")))
     for text in ["ab ab\nc", "<tool>ab</s>", "", "  cab"] {
-      #expect(try old.encode(text, special: true) == new.encode(text, special: true), "\(text)")
+      let ids = try old.encode(text, special: true)
+      #expect(try ids == new.encode(text, special: true), "\(text)")
+      #expect(try ids == again.encode(text, special: true), "\(text)")
+    }
+    #expect(
+      try ChatTemplate(.open(scratch("folder"))).render(
+        Conversation([Conversation.message("user", "a")]), addGenerationPrompt: false) == "<s>")
+    #expect(try SpecialTokens(.open(scratch("folder"))).ends == [2])
+  }
+
+  /// SentencePiece's BPE with bytes for what is unknown, from its own file through GGUF to its own file.
+  @Test func pieces() throws {
+    let scratch = try Scratch()
+    let folder = scratch("llama")
+    try FileManager.default.copyItem(atPath: Fixtures.path("llama-tied"), toPath: folder)
+    let model = URL(filePath: Fixtures.path("../../FlashCLTokenizersTests/Fixtures/llama2.model"))
+    try Data(contentsOf: model).write(to: URL(filePath: folder + "/tokenizer.model"))
+    try convert(folder, scratch("model.gguf"), .f16)
+    try convert(scratch("model.gguf"), scratch("folder"), .f16)
+    let tokenizers = try [folder, scratch("model.gguf"), scratch("folder")].map {
+      try TokenizerFiles.load(.open($0))
+    }
+    for text in ["Hello world", " two  spaces", "naïve 日本 😀\n", "<s>a</s>"] {
+      let ids = try tokenizers[0].encode(text, special: true)
+      #expect(ids.count > 2 && ids.first == 1)
+      for other in tokenizers.dropFirst() { #expect(try other.encode(text, special: true) == ids, "\(text)") }
     }
   }
 }

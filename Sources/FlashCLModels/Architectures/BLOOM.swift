@@ -1,4 +1,5 @@
 import FlashCL
+import FlashCLFiles
 
 /// BLOOM: no positions but linear biases by distance, a layer norm behind the embeddings, q, k and v of a head side by side in
 /// one matrix.
@@ -23,7 +24,16 @@ enum BLOOM {
       "transformer.h.{}.post_attention_layernorm": "blk.{}.ffn_norm",
       "transformer.h.{}.mlp.dense_h_to_4h": "blk.{}.ffn_up",
       "transformer.h.{}.mlp.dense_4h_to_h": "blk.{}.ffn_down",
-    ])
+    ],
+    arrangements: ["transformer.h.{}.self_attention.query_key_value": .grouped],
+    classes: ["BloomForCausalLM"],
+    fixed: [("apply_residual_connection_post_layernorm", [false])],
+    facts: { config in
+      var facts: [String: JSON] = ["context_length": config.given("seq_length") ?? 2048]
+      facts["embedding_length"] = config.given("hidden_size") ?? config.given("n_embed")
+      return facts
+    },
+    members: { _ in ["architectures": ["BloomForCausalLM"], "model_type": "bloom"] })
 
   static func load(_ c: Checkpoint, on backend: any Backend) throws -> DecoderStack {
     // transformers' older files call the width n_embed.

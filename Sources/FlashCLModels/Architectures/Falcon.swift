@@ -1,4 +1,5 @@
 import FlashCL
+import FlashCLFiles
 
 /// Falcon: one or few heads of keys and values, attention and feed-forward layer side by side, rotary positions or linear
 /// biases.
@@ -25,7 +26,34 @@ enum Falcon {
       "transformer.h.{}.self_attention.dense": "blk.{}.attn_output",
       "transformer.h.{}.mlp.dense_h_to_4h": "blk.{}.ffn_up",
       "transformer.h.{}.mlp.dense_4h_to_h": "blk.{}.ffn_down",
-    ])
+    ],
+    arrangements: ["transformer.h.{}.self_attention.query_key_value": .grouped],
+    classes: ["FalconForCausalLM"],
+    fixed: [("alibi", [false]), ("parallel_attn", [true]), ("activation", ["gelu"])],
+    facts: { config in
+      let isNew = config["new_decoder_architecture"]?.bool ?? false
+      var facts: [String: JSON] = ["context_length": config.given("max_position_embeddings") ?? 2048]
+      facts["attention.head_count_kv"] =
+        isNew
+        ? config.given("num_kv_heads")
+        : config["multi_query"]?.bool ?? true ? 1 : config.given("num_attention_heads")
+      return facts
+    },
+    members: { file in
+      let hasTwoNorms = file.entry(named: "blk.0.attn_norm_2.weight") != nil
+      let isNew = hasTwoNorms || file["falcon.attention.head_count_kv"]?.int ?? 1 > 1
+      var members: [String: JSON] = [
+        "architectures": ["FalconForCausalLM"], "model_type": "falcon",
+        "new_decoder_architecture": .bool(isNew), "multi_query": .bool(!isNew),
+        "bias": .bool(file.entry(named: "blk.0.attn_qkv.bias") != nil),
+      ]
+      if isNew { members["num_ln_in_parallel_attn"] = hasTwoNorms ? 2 : 1 }
+      return members
+    },
+    others: { file in
+      let hasTwoNorms = file.entry(named: "blk.0.attn_norm_2.weight") != nil
+      return [hasTwoNorms ? "transformer.h.{}.input_layernorm" : "transformer.h.{}.ln_mlp"]
+    })
 
   static func load(_ c: Checkpoint, on backend: any Backend) throws -> DecoderStack {
     let width = try c.size("hidden_size")

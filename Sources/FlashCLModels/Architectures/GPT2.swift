@@ -1,4 +1,5 @@
 import FlashCL
+import FlashCLFiles
 
 /// GPT-2, and GPT before it: decoders with learned positions, fused q, k, v and a GELU (tanh) feed-forward layer.
 ///
@@ -22,7 +23,18 @@ enum GPT2 {
       "h.{}.ln_1": "blk.{}.attn_norm", "h.{}.attn.c_attn": "blk.{}.attn_qkv",
       "h.{}.attn.c_proj": "blk.{}.attn_output", "h.{}.ln_2": "blk.{}.ffn_norm",
       "h.{}.mlp.c_fc": "blk.{}.ffn_up", "h.{}.mlp.c_proj": "blk.{}.ffn_down",
-    ])
+    ],
+    arrangements: [
+      "h.{}.attn.c_attn": .transposed, "h.{}.attn.c_proj": .transposed, "h.{}.mlp.c_fc": .transposed,
+      "h.{}.mlp.c_proj": .transposed,
+    ],
+    classes: names,
+    fixed: [
+      ("activation_function", ["gelu_new", "gelu_pytorch_tanh"]), ("scale_attn_weights", [true]),
+      ("scale_attn_by_inverse_layer_idx", [false]),
+    ],
+    prefix: "transformer.",
+    members: { _ in ["architectures": ["GPT2LMHeadModel"], "model_type": "gpt2"] })
 
   static func load(_ c: Checkpoint, on backend: any Backend) throws -> DecoderStack {
     let isFirst = firstNames.contains(c.architecture)

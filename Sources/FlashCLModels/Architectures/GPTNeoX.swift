@@ -1,4 +1,5 @@
 import FlashCL
+import FlashCLFiles
 
 /// GPT-NeoX and Pythia: two layer norms beside each other, rotary positions for a part of each head, q, k and v of a head side by
 /// side in one matrix.
@@ -15,6 +16,7 @@ enum GPTNeoX {
       "intermediate_size": "feed_forward_length", "num_attention_heads": "attention.head_count",
       "max_position_embeddings": "context_length", "layer_norm_eps": "attention.layer_norm_epsilon",
       "rotary": "rope.dimension_count", "rope_theta": "rope.freq_base",
+      "use_parallel_residual": "use_parallel_residual",
     ],
     tensors: [
       "gpt_neox.embed_in": "token_embd", "gpt_neox.final_layer_norm": "output_norm", "embed_out": "output",
@@ -24,7 +26,23 @@ enum GPTNeoX {
       "gpt_neox.layers.{}.attention.dense": "blk.{}.attn_output",
       "gpt_neox.layers.{}.mlp.dense_h_to_4h": "blk.{}.ffn_up",
       "gpt_neox.layers.{}.mlp.dense_4h_to_h": "blk.{}.ffn_down",
-    ])
+    ],
+    arrangements: ["gpt_neox.layers.{}.attention.query_key_value": .grouped],
+    classes: ["GPTNeoXForCausalLM"],
+    fixed: [("hidden_act", ["gelu"])],
+    rotaryShare: ("rotary_pct", 0.25),
+    facts: { config in
+      [
+        "rope.freq_base": config.given("rope_theta") ?? config.given("rotary_emb_base") ?? 10000,
+        "use_parallel_residual": config.given("use_parallel_residual") ?? true,
+      ]
+    },
+    members: { file in
+      [
+        "architectures": ["GPTNeoXForCausalLM"], "model_type": "gpt_neox",
+        "rotary_emb_base": JSON(Float(file["gptneox.rope.freq_base"]?.double ?? 10000)),
+      ]
+    })
 
   static func load(_ c: Checkpoint, on backend: any Backend) throws -> DecoderStack {
     let width = try c.size("hidden_size")

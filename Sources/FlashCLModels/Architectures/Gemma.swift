@@ -1,4 +1,5 @@
 import FlashCL
+import FlashCLFiles
 
 /// Gemma and Gemma 2: Llama's layers with scaled embeddings, gains stored as their distance from 1, and a GELU gate.
 ///
@@ -7,18 +8,74 @@ import FlashCL
 enum Gemma {
   static let names = ["GemmaForCausalLM", "Gemma2ForCausalLM"]
 
-  static let gguf = Llama.gguf.merging(
-    settings: [
-      "attn_logit_softcapping": "attn_logit_softcapping",
-      "final_logit_softcapping": "final_logit_softcapping",
-    ],
-    tensors: [
-      "model.layers.{}.pre_feedforward_layernorm": "blk.{}.ffn_norm",
-      "model.layers.{}.post_feedforward_layernorm": "blk.{}.post_ffw_norm",
-    ])
-  /// In Gemma 2 that name is what follows attention, in Gemma what comes before the feed-forward layer.
-  static let gguf2 = gguf.merging(
-    tensors: ["model.layers.{}.post_attention_layernorm": "blk.{}.post_attention_norm"])
+  static let gguf = {
+    var names = Llama.gguf
+    names.arrangements = arranged(["input_layernorm", "post_attention_layernorm"])
+    names.classes = ["GemmaForCausalLM"]
+    names.fixed = activation
+    names.facts = { ["attention.key_length": $0.given("head_dim") ?? 256] }
+    names.members = { _ in ["architectures": ["GemmaForCausalLM"], "model_type": "gemma"] }
+    return names
+  }()
+
+  static let gguf2 = {
+    let parts = [
+      "input_layernorm": "attn_norm", "post_attention_layernorm": "post_attention_norm",
+      "pre_feedforward_layernorm": "ffn_norm", "post_feedforward_layernorm": "post_ffw_norm",
+    ]
+    var names = gguf.merging(
+      settings: [
+        "attn_logit_softcapping": "attn_logit_softcapping",
+        "final_logit_softcapping": "final_logit_softcapping",
+      ], tensors: Dictionary(uniqueKeysWithValues: parts.map { ("model.layers.{}.\($0)", "blk.{}.\($1)") }))
+    names.arrangements = arranged(parts.keys.sorted())
+    names.classes = ["Gemma2ForCausalLM"]
+    names.facts = { config in
+      let size = config["head_dim"]?.int ?? 256
+      let (layers, heads) = (config["num_hidden_layers"]?.int ?? 0, config["num_attention_heads"]?.int ?? 1)
+      let scalar = scalar(layers: layers, width: config["hidden_size"]?.int ?? 0, heads: heads, size: size)
+      if let found = config["query_pre_attn_scalar"]?.double, found != Double(scalar) {
+        throw ModelError("GGUF cannot tell query_pre_attn_scalar \(found): it takes \(scalar) for granted")
+      }
+      for name in ["attn_logit_softcapping", "final_logit_softcapping"] where config[name]?.isNull == true {
+        throw ModelError("GGUF cannot tell that \(name) is null: it takes a bound for granted")
+      }
+      for (place, kind) in (config["layer_types"]?.array ?? []).enumerated()
+      where kind.string != (place % 2 == 0 ? "sliding_attention" : "full_attention") {
+        throw ModelError("GGUF cannot tell layer_types: it takes a window in every other layer for granted")
+      }
+      return [
+        "attention.key_length": JSON(size),
+        "attention.sliding_window": config.given("sliding_window") ?? 4096,
+      ]
+    }
+    names.members = { file in
+      func count(_ name: String) -> Int { file["gemma2.\(name)"]?.int ?? 0 }
+      let scalar = scalar(
+        layers: count("block_count"), width: count("embedding_length"), heads: count("attention.head_count"),
+        size: count("attention.key_length"))
+      return [
+        "architectures": ["Gemma2ForCausalLM"], "model_type": "gemma2", "query_pre_attn_scalar": JSON(scalar),
+      ]
+    }
+    return names
+  }()
+
+  private static let activation: [(name: String, values: [JSON])] = [
+    ("hidden_activation", ["gelu_pytorch_tanh"]), ("hidden_act", ["gelu_pytorch_tanh", "gelu"]),
+  ]
+
+  /// The norms of a layer, and the last one.
+  private static func arranged(_ norms: [String]) -> [String: GGUFNames.Arrangement] {
+    let names = ["model.norm"] + norms.map { "model.layers.{}.\($0)" }
+    return Dictionary(uniqueKeysWithValues: names.map { ($0, .fromOne) })
+  }
+
+  /// What scores are divided by the root of, for which GGUF has no field: the size of a head, but for the model of 27 billion,
+  /// whose 46 layers tell.
+  private static func scalar(layers: Int, width: Int, heads: Int, size: Int) -> Int {
+    layers == 46 ? width / max(heads, 1) : size
+  }
 
   static func load(_ c: Checkpoint, on backend: any Backend) throws -> DecoderStack {
     let isSecond = c.architecture.lowercased().hasPrefix("gemma2")
@@ -45,8 +102,7 @@ enum Gemma {
     var options = AttentionOptions()
     var windows = [Int?](repeating: nil, count: layerCount)
     if isSecond {
-      // GGUF has no field for it: the size of a head, but for the model of 27 billion, whose 46 layers tell.
-      let scalar = Float(layerCount == 46 ? width / heads : size)
+      let scalar = Float(scalar(layers: layerCount, width: width, heads: heads, size: size))
       options.scale = 1 / (try c.number("query_pre_attn_scalar", default: scalar)).squareRoot()
       options.softcap = try c.cap("attn_logit_softcapping", default: 50)
       let window = try c.size("sliding_window", default: 4096)

@@ -1,4 +1,5 @@
 import FlashCL
+import FlashCLFiles
 
 /// Llama and its kin: pre-norm decoders with RMSNorm, rotary positions, grouped heads and a SwiGLU feed-forward layer.
 ///
@@ -32,7 +33,39 @@ enum Llama {
       "model.layers.{}.mlp.gate_proj": "blk.{}.ffn_gate", "model.layers.{}.mlp.up_proj": "blk.{}.ffn_up",
       "model.layers.{}.mlp.down_proj": "blk.{}.ffn_down",
       "model.layers.{}.block_sparse_moe.gate": "blk.{}.ffn_gate_inp",
-    ])
+      "model.layers.{}.block_sparse_moe.experts.{}.w1": "blk.{}.ffn_gate_exps",
+      "model.layers.{}.block_sparse_moe.experts.{}.w2": "blk.{}.ffn_down_exps",
+      "model.layers.{}.block_sparse_moe.experts.{}.w3": "blk.{}.ffn_up_exps",
+    ],
+    arrangements: [
+      "model.layers.{}.self_attn.q_proj": .queryPairs, "model.layers.{}.self_attn.k_proj": .keyPairs,
+    ],
+    classes: ["LlamaForCausalLM", "MistralForCausalLM", "MixtralForCausalLM"],
+    fixed: [("hidden_act", ["silu"])],
+    members: { file in
+      let name =
+        file["llama.expert_count"] != nil
+        ? "Mixtral" : file["llama.attention.sliding_window"] != nil ? "Mistral" : "Llama"
+      var members: [String: JSON] = [
+        "architectures": [JSON("\(name)ForCausalLM")], "model_type": JSON(name.lowercased()),
+      ]
+      // transformers' Llama reads biases where these say so, the others have none.
+      members["attention_bias"] = .bool(file.entry(named: "blk.0.attn_q.bias") != nil)
+      members["mlp_bias"] = .bool(file.entry(named: "blk.0.ffn_up.bias") != nil)
+      if name != "Llama", file["llama.attention.sliding_window"] == nil { members["sliding_window"] = .null }
+      return members
+    })
+
+  static let ggufQwen2 = {
+    var names = gguf
+    names.arrangements = [:]
+    // Which layers have a window is told by none of GGUF's fields.
+    names.settings["sliding_window"] = nil
+    names.classes = ["Qwen2ForCausalLM"]
+    names.fixed.append(("use_sliding_window", [false]))
+    names.members = { _ in ["architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2"] }
+    return names
+  }()
 
   static func load(_ c: Checkpoint, on backend: any Backend) throws -> DecoderStack {
     let width = try c.size("hidden_size")

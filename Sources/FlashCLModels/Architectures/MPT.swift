@@ -1,4 +1,5 @@
 import FlashCL
+import FlashCLFiles
 
 #if canImport(Glibc)
   import Glibc
@@ -30,7 +31,33 @@ enum MPT {
       "transformer.blocks.{}.norm_2": "blk.{}.ffn_norm",
       "transformer.blocks.{}.ffn.up_proj": "blk.{}.ffn_up",
       "transformer.blocks.{}.ffn.down_proj": "blk.{}.ffn_down",
-    ])
+    ],
+    classes: ["MptForCausalLM", "MPTForCausalLM"],
+    facts: { config in
+      let attention = config["attn_config"]
+      if attention?["alibi"]?.bool == false { throw ModelError("GGUF cannot tell learned positions") }
+      var facts: [String: JSON] = [
+        "attention.layer_norm_epsilon": config.given("layer_norm_epsilon") ?? 1e-5,
+        "attention.max_alibi_bias": attention?.given("alibi_bias_max") ?? 8,
+      ]
+      facts["attention.clamp_kqv"] = attention?.given("clip_qkv")
+      if let scale = attention?.given("softmax_scale") {
+        throw ModelError("GGUF cannot tell softmax_scale \(scale.text.dropLast())")
+      }
+      return facts
+    },
+    members: { file in
+      func number(_ name: String) -> JSON? { file["mpt.\(name)"]?.double.map { JSON(Float($0)) } }
+      let inner = file["mpt.feed_forward_length"]?.int ?? 4
+      return [
+        "architectures": ["MptForCausalLM"], "model_type": "mpt",
+        "expansion_ratio": JSON(inner / max(file["mpt.embedding_length"]?.int ?? 1, 1)),
+        "attn_config": [
+          "alibi": true, "alibi_bias_max": number("attention.max_alibi_bias") ?? 8,
+          "clip_qkv": number("attention.clamp_kqv") ?? .null,
+        ],
+      ]
+    })
 
   static func load(_ c: Checkpoint, on backend: any Backend) throws -> DecoderStack {
     let width = try c.size("d_model")

@@ -1,4 +1,5 @@
 import FlashCL
+import FlashCLFiles
 
 /// Phi: attention and feed-forward layer side by side behind one layer norm, rotary positions for a part of each head, biases
 /// everywhere.
@@ -23,7 +24,12 @@ enum Phi {
       "model.layers.{}.self_attn.qkv": "blk.{}.attn_qkv",
       "model.layers.{}.self_attn.dense": "blk.{}.attn_output",
       "model.layers.{}.mlp.fc1": "blk.{}.ffn_up", "model.layers.{}.mlp.fc2": "blk.{}.ffn_down",
-    ])
+    ],
+    classes: ["PhiForCausalLM"],
+    fixed: [("hidden_act", ["gelu_new", "gelu_pytorch_tanh"]), ("qk_layernorm", [false])],
+    rotaryShare: ("partial_rotary_factor", 0.5),
+    members: { _ in ["architectures": ["PhiForCausalLM"], "model_type": "phi"] },
+    others: { _ in ["model.layers.{}.self_attn.qkv"] })
 
   static func load(_ c: Checkpoint, on backend: any Backend) throws -> DecoderStack {
     let width = try c.size("hidden_size")

@@ -120,12 +120,20 @@ extension Checkpoint {
     return limit > 0 ? limit : nil
   }
 
-  /// A switch of config.json; `fallback` where it is absent or null.
+  /// A switch; `fallback` where it is absent or null, and in GGUF where the format has no name for it.
   func flag(_ name: String, default fallback: Bool) throws -> Bool {
-    guard case .config(let config) = settings, let value = config[name], !value.isNull else {
-      return fallback
+    let flag: Bool?
+    switch settings {
+    case .gguf(let file):
+      guard let key = names.settings[name], let value = file["\(architecture).\(key)"] else {
+        return fallback
+      }
+      flag = value.bool
+    case .config(let config):
+      guard let value = config[name], !value.isNull else { return fallback }
+      flag = value.bool
     }
-    guard let flag = value.bool else { throw error("the setting \(name) is neither true nor false") }
+    guard let flag else { throw error("the setting \(name) is neither true nor false") }
     return flag
   }
 

@@ -13,7 +13,7 @@ import FlashCLFiles
 ///
 /// A pair's angle is p · f with f = base^(−2i / rotary); its wavelength is 2π / f. Sources: Chen et al. 2023 (linear), Peng et al.
 /// 2023 (dynamic, yarn), Llama 3.1's model card (llama3).
-enum RopeScaling: Equatable {
+package enum RopeScaling: Equatable {
   case none
   /// f / factor
   case linear(factor: Double)
@@ -149,5 +149,25 @@ extension RopeScaling {
       let exponent = Double(rotary) / Double(rotary - 2)
       return (base * pow(factor * room - (factor - 1), exponent), nil, 1)
     }
+  }
+}
+
+extension RopeScaling {
+  /// What config.json's words of the kind llama3 say; throws `ModelError` where a number is missing.
+  package init(llama3 words: JSON) throws {
+    func value(_ name: String) throws -> Double {
+      guard let value = words[name]?.double, value.isFinite, value > 0 else {
+        throw ModelError("rope_scaling has no \(name) above 0")
+      }
+      return value
+    }
+    self = .llama3(
+      factor: try value("factor"), low: try value("low_freq_factor"), high: try value("high_freq_factor"),
+      original: try value("original_max_position_embeddings"))
+  }
+
+  /// What each pair's frequency is divided by, as GGUF's rope_freqs.weight has it.
+  package func factors(base: Double, rotary: Int) -> [Float] {
+    (stretched(base: base, rotary: rotary, capacity: 1).factors ?? []).map { Float($0) }
   }
 }
