@@ -89,6 +89,35 @@ __kernel __attribute__((reqd_work_group_size(LANES, 1, 1))) void layer_norm_grou
   }
 }
 
+// add_kept in sixteen chains.
+#define ADD_KEPT16(sum, extra, value) \
+  do {                                \
+    float16 y = (value) - extra;      \
+    float16 t = sum + y;              \
+    extra = (t - sum) - y;            \
+    sum = t;                          \
+  } while (0)
+
+// a + b, and in `extra` what that has too much (Knuth's sum of two).
+#define SUM_KEPT(type, sum, extra, a, b) \
+  type sum = (a) + (b);                  \
+  type sum##_part = sum - (a);           \
+  extra += (sum - sum##_part - (a)) + (sum##_part - (b))
+
+// The sum of 32 chains that have `extra` too much, as add_kept has it.
+inline float2 sum_kept32(float16 a, float16 b, float16 extra) {
+  SUM_KEPT(float16, s16, extra, a, b);
+  float8 extra8 = extra.lo + extra.hi;
+  SUM_KEPT(float8, s8, extra8, s16.lo, s16.hi);
+  float4 extra4 = extra8.lo + extra8.hi;
+  SUM_KEPT(float4, s4, extra4, s8.lo, s8.hi);
+  float2 extra2 = extra4.lo + extra4.hi;
+  SUM_KEPT(float2, s2, extra2, s4.lo, s4.hi);
+  float extra1 = extra2.x + extra2.y;
+  SUM_KEPT(float, s1, extra1, s2.x, s2.y);
+  return (float2)(s1, extra1);
+}
+
 #define S_LOAD16(i) (X_LOAD16(x, i) + (residual ? X_LOAD16(residual, i) : (float16)0.0f))
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void layer_norm_vectors(
@@ -104,12 +133,17 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void layer_norm_vectors(
   if (bias) bias += bias_offset;
   uint whole = columns & ~15u;
 
+  // Where s is as small as the mean, what a plain sum of a long row loses would show; two chains hide the latency.
+  float16 first = 0.0f, first_extra = 0.0f, second = 0.0f, second_extra = 0.0f;
+  for (uint i = 0; i + 16 < whole; i += 32) {
+    ADD_KEPT16(first, first_extra, S_LOAD16(i));
+    ADD_KEPT16(second, second_extra, S_LOAD16(i + 16));
+  }
+  if (whole & 16) ADD_KEPT16(first, first_extra, S_LOAD16(whole - 16));
+  float2 total = sum_kept32(first, second, first_extra + second_extra);
+  for (uint i = whole; i < columns; ++i) total = add_kept(total, S_LOAD(i));
+  float mean = (total.x - total.y) / columns;
   float16 lanes = 0.0f;
-  for (uint i = 0; i < whole; i += 16) lanes += S_LOAD16(i);
-  float mean = sum16(lanes);
-  for (uint i = whole; i < columns; ++i) mean += S_LOAD(i);
-  mean /= columns;
-  lanes = 0.0f;
   for (uint i = 0; i < whole; i += 16) {
     float16 d = S_LOAD16(i) - mean;
     lanes = fma(d, d, lanes);
