@@ -13,7 +13,11 @@ extension GGUF.Metadata {
       if let file = try folder.file("tokenizer.model") {
         try addPieces(SentencePieceModel(Array(file.bytes)), folder)
       } else if let json = try folder.json("tokenizer.json") {
-        try addMerges(json, folder)
+        if let prefixes = Self.prefixesOfPieces(json) {
+          try addRankedPieces(json, prefixes, folder)
+        } else {
+          try addMerges(json, folder)
+        }
       } else {
         return
       }
@@ -68,6 +72,79 @@ extension GGUF.Metadata {
         "\(folder.path): tokenizer.json is no byte-level BPE whose way of cutting text has a name in GGUF "
           + "(\(PreTokenizer.names.joined(separator: ", "))), and there is no tokenizer.model")
     }
+    var (tokens, types) = try Self.vocabulary(json, folder)
+    try fill(&tokens, &types, folder)
+    let merges = (json["model"]?["merges"]?.array ?? []).map {
+      ByteString(Array(Self.halves($0).joined(separator: [32])))
+    }
+    add("tokenizer.ggml.model", "gpt2")
+    add("tokenizer.ggml.pre", name)
+    add("tokenizer.ggml.tokens", tokens)
+    add("tokenizer.ggml.token_type", types)
+    add("tokenizer.ggml.merges", merges)
+  }
+
+  /// The two halves of a merge, which is a pair or a line.
+  private static func halves(_ merge: JSON) -> [[UInt8]] {
+    if let line = merge.bytes { return line.bytes.split(separator: 32, maxSplits: 1).map(Array.init) }
+    return (merge.array ?? []).map { $0.bytes?.bytes ?? [] }
+  }
+
+  /// Whether a space is put before a text, for a tokenizer.json that is SentencePiece's BPE with bytes for what is unknown; nil
+  /// for any other.
+  private static func prefixesOfPieces(_ json: JSON) -> Bool? {
+    guard json["model"]?["type"]?.string == "BPE", json["model"]?["byte_fallback"]?.bool == true else {
+      return nil
+    }
+    let normalizer = json["normalizer"]
+    var steps = (normalizer?["normalizers"]?.array ?? [normalizer].compactMap { $0 }).filter { !$0.isNull }
+    let mark = "\u{2581}"
+    var prefixes = false
+    steps.removeAll { step in
+      let isPrefix = step["type"]?.string == "Prepend" && step["prepend"]?.string == mark
+      prefixes = prefixes || isPrefix
+      let isSpace = step["pattern"]?["String"]?.string == " " && step["content"]?.string == mark
+      return isPrefix || step["type"]?.string == "Replace" && isSpace
+    }
+    guard steps.isEmpty else { return nil }
+    guard let cut = json["pre_tokenizer"], !cut.isNull else { return prefixes }
+    switch cut["type"]?.string {
+    case "Metaspace":
+      let scheme =
+        cut["prepend_scheme"]?.string ?? (cut["add_prefix_space"]?.bool ?? true ? "always" : "never")
+      return prefixes || scheme != "never"
+    // Pieces of words alone are found within words.
+    case "Split" where [" ", mark].contains(cut["pattern"]?["String"]?.string): return prefixes
+    default: return nil
+    }
+  }
+
+  /// What SentencePiece's own file would hold: a piece's score is minus the place of the merge that makes it.
+  private mutating func addRankedPieces(_ json: JSON, _ prefixes: Bool, _ folder: ModelFolder) throws {
+    var (tokens, types) = try Self.vocabulary(json, folder)
+    try fill(&tokens, &types, folder)
+    var ranks: [ByteString: Int] = [:]
+    for (rank, merge) in (json["model"]?["merges"]?.array ?? []).enumerated() {
+      let piece = ByteString(Array(Self.halves(merge).joined()))
+      if ranks[piece] == nil { ranks[piece] = rank }
+    }
+    let unknown = json["model"]?["unk_token"]?.bytes
+    for (id, token) in tokens.enumerated() where types[id] == 1 || token == unknown {
+      let text = token.string
+      let isByte = text.utf8.count == 6 && text.hasPrefix("<0x") && text.hasSuffix(">")
+      types[id] = token == unknown ? 2 : isByte ? 6 : 1
+    }
+    add("tokenizer.ggml.model", "llama")
+    add("tokenizer.ggml.tokens", tokens)
+    add(
+      "tokenizer.ggml.scores",
+      zip(tokens, types).map { token, type in type == 1 ? -Float(ranks[token] ?? ranks.count) : 0 })
+    add("tokenizer.ggml.token_type", types)
+    add("tokenizer.ggml.add_space_prefix", prefixes)
+  }
+
+  /// The tokens by their ids, and their types.
+  private static func vocabulary(_ json: JSON, _ folder: ModelFolder) throws -> ([ByteString], [Int32]) {
     var tokens: [ByteString] = []
     var types: [Int32] = []
     func put(_ text: ByteString, _ id: Int?, _ type: Int32) throws {
@@ -85,15 +162,7 @@ extension GGUF.Metadata {
     for token in json["added_tokens"]?.array ?? [] {
       try put(token["content"]?.bytes ?? "", token["id"]?.int, token["special"]?.bool == true ? 3 : 4)
     }
-    try fill(&tokens, &types, folder)
-    let merges = (json["model"]?["merges"]?.array ?? []).map { merge -> ByteString in
-      merge.bytes ?? ByteString((merge[0]?.bytes?.bytes ?? []) + [32] + (merge[1]?.bytes?.bytes ?? []))
-    }
-    add("tokenizer.ggml.model", "gpt2")
-    add("tokenizer.ggml.pre", name)
-    add("tokenizer.ggml.tokens", tokens)
-    add("tokenizer.ggml.token_type", types)
-    add("tokenizer.ggml.merges", merges)
+    return (tokens, types)
   }
 
   /// Names for the rows that the model has and the tokenizer has not.

@@ -290,12 +290,13 @@ import Testing
   }
 
   /// SentencePiece's BPE with bytes for what is unknown, from its own file through GGUF to its own file.
-  @Test func pieces() throws {
+  @Test(arguments: [("llama2.model", "tokenizer.model"), ("llama2.tokenizer.json", "tokenizer.json")])
+  func pieces(fixture: String, name: String) throws {
     let scratch = try Scratch()
     let folder = scratch("llama")
     try FileManager.default.copyItem(atPath: Fixtures.path("llama-tied"), toPath: folder)
-    let model = URL(filePath: Fixtures.path("../../FlashCLTokenizersTests/Fixtures/llama2.model"))
-    try Data(contentsOf: model).write(to: URL(filePath: folder + "/tokenizer.model"))
+    let model = URL(filePath: Fixtures.path("../../FlashCLTokenizersTests/Fixtures/\(fixture)"))
+    try Data(contentsOf: model).write(to: URL(filePath: folder + "/\(name)"))
     try convert(folder, scratch("model.gguf"), .f16)
     try convert(scratch("model.gguf"), scratch("folder"), .f16)
     let tokenizers = try [folder, scratch("model.gguf"), scratch("folder")].map {
