@@ -75,25 +75,29 @@ inline float2 add_kept(float2 sum, float x) {
 
 // e^x in sixteen lanes by e^x = 2^n · e^r, r = x − n·ln 2 in [−½ln 2, ½ln 2], for devices whose exp is a call per lane.
 // Adding 1.5 · 2^23 rounds to a whole number and leaves n in the low bits, so that no rounding function is called; these
-// bits are added to the exponent of e^r. ln 2 is split in two so that n·LN2_HIGH is exact. Taylor's seventh term leaves
-// r^8/8! < 5.2e-9 relative. Below −87.3 the result is 0 instead of a subnormal, above 88.7 infinity; NaN stays NaN.
+// bits are added to the exponent of e^r. ln 2 is split in two so that n·LN2_HIGH is exact. The polynomial is that of degree 6
+// with the least relative error, 3.1e-9, of those that begin with 1 + r; in f32 e^r is within 7.6e-8 (1.3 · 2^-24). Below −87.3
+// the result is 0 instead of a subnormal, above 88.7 infinity; NaN stays NaN.
 #define ROUNDING 12582912.0f
 #define LN2_HIGH 0.693359375f
 #define LN2_LOW (-2.12194440e-4f)
-inline float16 exp16(float16 x) {
+// exp16 where x is at most 88.7 and no NaN.
+inline float16 exp16_bounded(float16 x) {
   float16 k = fma(x, (float16)1.44269504f, (float16)ROUNDING);
   float16 n = k - ROUNDING;
   float16 r = fma(n, (float16)-LN2_LOW, fma(n, (float16)-LN2_HIGH, x));
-  float16 e = fma(r, (float16)(1.0f / 5040), (float16)(1.0f / 720));
-  e = fma(e, r, (float16)(1.0f / 120));
-  e = fma(e, r, (float16)(1.0f / 24));
-  e = fma(e, r, (float16)(1.0f / 6));
-  e = fma(e, r, (float16)0.5f);
+  float16 e = fma(r, (float16)1.38145371e-3f, (float16)8.36874638e-3f);
+  e = fma(e, r, (float16)4.16683927e-2f);
+  e = fma(e, r, (float16)0.166665211f);
+  e = fma(e, r, (float16)0.49999994f);
   e = fma(e, r, (float16)1.0f);
   e = fma(e, r, (float16)1.0f);
   e = as_float16(as_int16(e) + (as_int16(k) << 23));
-  e = select(e, (float16)0.0f, x < -87.3f);
-  e = select(e, (float16)INFINITY, x > 88.7f);
+  return select(e, (float16)0.0f, x < -87.3f);
+}
+
+inline float16 exp16(float16 x) {
+  float16 e = select(exp16_bounded(x), (float16)INFINITY, x > 88.7f);
   return select(e, x, isnan(x));
 }
 
@@ -177,7 +181,7 @@ inline float16 erfc16(float16 v) {
   p = fma(p, t, (float16)0.282087684f);
   float16 square = z * z;
   float16 lost = fma(z, z, -square);
-  float16 e = exp16(-square);
+  float16 e = exp16_bounded(-square);
   float16 result = t * p * fma(-e, lost, e);
   return select(result, 2.0f - result, v < 0.0f);
 }

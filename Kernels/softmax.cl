@@ -73,6 +73,9 @@ __kernel __attribute__((reqd_work_group_size(LANES, 1, 1))) void softmax_group(_
   for (uint i = lane; i < columns; i += LANES) X_STORE(y, i, empty ? 0.0f : exp(X_LOAD(x, i) - greatest) * scale);
 }
 
+#define WAITS (sizeof(X_T) == 4)
+#define EXPONENTIAL(i) exp16_bounded(X_LOAD16(x, i) - greatest)
+
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_vectors(__global const X_T *x, ulong x_offset,
                                                                              __global X_T *y, ulong y_offset,
                                                                              uint rows, uint columns) {
@@ -94,13 +97,20 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_vectors(__g
     has_nan = has_nan || isnan(v);
     greatest = fmax(greatest, v);
   }
-  bool empty = greatest == -INFINITY && !has_nan;
+  if (has_nan || isinf(greatest)) {
+    for (uint i = 0; i < columns; ++i) X_STORE(y, i, has_nan || greatest > 0.0f ? NAN : 0.0f);
+    return;
+  }
+  // In f32 the exponentials wait in y, else what storing them would round is computed twice.
   lanes = 0.0f;
-  for (uint i = 0; i < whole && !empty; i += 16) lanes += exp16(X_LOAD16(x, i) - greatest);
+  for (uint i = 0; i < whole; i += 16) {
+    float16 e = EXPONENTIAL(i);
+    lanes += e;
+    if (WAITS) X_STORE16(y, i, e);
+  }
   float total = sum16(lanes);
-  for (uint i = whole; i < columns && !empty; ++i) total += exp(X_LOAD(x, i) - greatest);
-  float scale = empty ? 0.0f : 1.0f / total;
-  for (uint i = 0; i < whole; i += 16)
-    X_STORE16(y, i, empty ? (float16)0.0f : exp16(X_LOAD16(x, i) - greatest) * scale);
-  for (uint i = whole; i < columns; ++i) X_STORE(y, i, empty ? 0.0f : exp(X_LOAD(x, i) - greatest) * scale);
+  for (uint i = whole; i < columns; ++i) total += exp(X_LOAD(x, i) - greatest);
+  float scale = 1.0f / total;
+  for (uint i = 0; i < whole; i += 16) X_STORE16(y, i, (WAITS ? X_LOAD16(y, i) : EXPONENTIAL(i)) * scale);
+  for (uint i = whole; i < columns; ++i) X_STORE(y, i, exp(X_LOAD(x, i) - greatest) * scale);
 }
