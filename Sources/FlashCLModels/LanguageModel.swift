@@ -19,11 +19,17 @@ public enum Architectures {
   }
 
   private static let entries = [
-    Entry(names: Llama.names, gguf: ["llama": Llama.gguf, "qwen2": Llama.ggufQwen2]) {
-      .decoder(try Llama.load($0, on: $1))
-    },
-    Entry(names: Gemma.names, gguf: ["gemma": Gemma.gguf, "gemma2": Gemma.gguf2]) {
+    Entry(names: Llama.names, gguf: Llama.ggufs) { .decoder(try Llama.load($0, on: $1)) },
+    Entry(names: Gemma.names, gguf: ["gemma": Gemma.gguf, "gemma2": Gemma.gguf2, "gemma3": Gemma.gguf3]) {
       .decoder(try Gemma.load($0, on: $1))
+    },
+    Entry(names: Phi3.names, gguf: ["phi3": Phi3.gguf]) { .decoder(try Phi3.load($0, on: $1)) },
+    Entry(names: OLMo2.names, gguf: ["olmo2": OLMo2.gguf]) { .decoder(try OLMo2.load($0, on: $1)) },
+    Entry(names: StableLM.names, gguf: ["stablelm": StableLM.gguf]) {
+      .decoder(try StableLM.load($0, on: $1))
+    },
+    Entry(names: StarCoder2.names, gguf: ["starcoder2": StarCoder2.gguf]) {
+      .decoder(try StarCoder2.load($0, on: $1))
     },
     Entry(names: Phi.names, gguf: ["phi2": Phi.gguf]) { .decoder(try Phi.load($0, on: $1)) },
     Entry(names: GPTNeoX.names, gguf: ["gptneox": GPTNeoX.gguf]) { .decoder(try GPTNeoX.load($0, on: $1)) },

@@ -44,30 +44,122 @@ import Testing
     #expect(refusal("\"hidden_size\": 48", "\"hidden_sizes\": 48").contains("hidden_size is missing"))
     #expect(refusal("\"hidden_size\": 48", "\"hidden_size\": 1e30").contains("hidden_size is 1e+30"))
     #expect(refusal("\"hidden_size\": 48", "\"hidden_size\": 40").contains("expected [rows, 40]"))
-    #expect(refusal("\"num_key_value_heads\": 2", "\"num_key_value_heads\": 4").contains("no multiple"))
+    #expect(
+      refusal("\"num_key_value_heads\": 2", "\"num_key_value_heads\": 4").contains(
+        "is no multiple of num_key_value_heads 4"))
     #expect(refusal("\"hidden_act\": \"silu\"", "\"hidden_act\": \"mish\"").contains("mish"))
     #expect(
       refusal("\"rope_scaling\": null", "\"rope_scaling\": {\"rope_type\": \"spiral\"}").contains(
-        "rope scaling 'spiral' is not supported; known: linear, llama3, yarn, dynamic"))
+        "rope scaling 'spiral' is not supported; known: linear, llama3, yarn, dynamic, longrope"))
     #expect(refusal("\"gelu_new\"", "\"quick_gelu\"", model: "gpt2").contains("quick_gelu"))
   }
 
+  /// What is wrong with a decoder's settings is said in one line, after the folder's name.
+  private func refused(
+    _ model: String, _ old: String, _ new: String, _ reason: String,
+    _ place: SourceLocation = #_sourceLocation
+  ) {
+    let text = refusal(old, new, model: "decoders/\(model)")
+    #expect(text.contains(reason), "\(text)", sourceLocation: place)
+    #expect(text.contains("bad-model-") && !text.contains("\n"), "\(text)", sourceLocation: place)
+  }
+
   @Test func settingsOfDecoders() {
-    func refused(_ model: String, _ old: String, _ new: String, _ reason: String) {
-      let text = refusal(old, new, model: "decoders/\(model)")
-      #expect(text.contains(reason), "\(text)")
-    }
     refused("mixtral", "\"num_experts_per_tok\": 2", "\"num_experts_per_tok\": 9", "9 experts serve a token")
     refused("mixtral", "\"num_local_experts\": 5", "\"num_local_experts\": 8", "is [5, 48], expected [8, 48]")
     refused("mixtral", "\"num_local_experts\": 5", "\"num_local_experts\": 4", "is [5, 48], expected [4, 48]")
-    refused("phi", "\"qk_layernorm\": false", "\"qk_layernorm\": true", "qk_layernorm is not supported")
+    refused(
+      "mixtral", "\"num_experts_per_tok\": 2", "\"num_experts_per_tok\": 0", "num_experts_per_tok is 0")
+    refused(
+      "qwen3-moe", "\"num_experts_per_tok\": 2", "\"num_experts_per_tok\": 6", "6 experts serve a token")
+    refused("qwen3-moe", "\"num_experts\": 5", "\"num_experts\": 0", "num_experts is 0")
+    refused(
+      "qwen3-moe-mixed", "\"decoder_sparse_step\": 2", "\"decoder_sparse_step\": 0",
+      "decoder_sparse_step is 0")
+    refused("phi", "\"qk_layernorm\": false", "\"qk_layernorm\": true", "q_layernorm.weight is missing")
     refused("phi", "\"partial_rotary_factor\": 0.5", "\"partial_rotary_factor\": 0.01", "rotary elements")
+    refused(
+      "phi", "\"partial_rotary_factor\": 0.5", "\"partial_rotary_factor\": 1e30", "expected a number above 0")
     refused("gemma2", "\"attn_logit_softcapping\": 2.5", "\"attn_logit_softcapping\": -1", "above 0")
+    refused("gemma2", "\"attn_logit_softcapping\": 2.5", "\"attn_logit_softcapping\": 0", "above 0")
+    refused("gemma2", "\"attn_logit_softcapping\": 2.5", "\"attn_logit_softcapping\": NaN", "no number")
+    refused("gemma2", "\"final_logit_softcapping\": 4.0", "\"final_logit_softcapping\": 0", "above 0")
+    refused(
+      "gemma2", "\"query_pre_attn_scalar\": 10", "\"query_pre_attn_scalar\": 0", "query_pre_attn_scalar")
+    refused(
+      "gemma3", "\"attn_logit_softcapping\": null", "\"attn_logit_softcapping\": 50", "is not supported")
+    refused(
+      "gemma3", "\"use_bidirectional_attention\": false", "\"use_bidirectional_attention\": true",
+      "use_bidirectional_attention is not supported")
     refused("gemma2", "    \"sliding_attention\",\n", "    \"chunked_attention\",\n", "'chunked_attention'")
-    refused("mpt", "\"clip_qkv\": null", "\"clip_qkv\": 6", "clip_qkv 6.0 is not supported")
+    refused("mpt", "\"clip_qkv\": null", "\"clip_qkv\": -6", "clip_qkv is -6.0")
+    refused("mpt", "\"alibi\": true", "\"alibi\": false", "learned positions")
+    refused("mpt", "\"qk_ln\": false", "\"qk_ln\": true", "attn_config.qk_ln is not supported")
+    refused("smollm3-window", "    0,\n    1\n", "    0\n", "no_rope_layers has 2 entries for 3 layers")
+    refused("stablelm", "\"qk_layernorm\": false", "\"qk_layernorm\": true", "qk_layernorm is not supported")
     refused("falcon-new", "\"num_kv_heads\": 2", "\"num_kv_heads\": 4", "no multiple")
+  }
+
+  @Test func windows() {
+    for model in ["gemma2", "mistral", "mixtral-window", "phi3", "starcoder2", "gemma3", "qwen2"] {
+      let config = try? Fixtures.json("decoders/\(model)/config.json")
+      let window = config?["sliding_window"]?.int ?? 0
+      for bad in ["0", "-3", "2.5"] {
+        refused(
+          model, "\"sliding_window\": \(window)", "\"sliding_window\": \(bad)",
+          "the setting sliding_window is \(bad)")
+      }
+    }
+  }
+
+  @Test func ropeScaling() {
     refused("rope-yarn", "\"factor\": 4.0", "\"factor\": 0", "factor 0.0")
+    refused("rope-linear", "\"factor\": 3.0", "\"factor\": -3", "factor -3.0")
+    refused("rope-dynamic", "\"factor\": 4.0,", "", "factor missing")
     refused("rope-llama3", "\"low_freq_factor\": 1.0,", "", "low_freq_factor missing")
+    refused("rope-linear", "\"rope_theta\": 10000.0", "\"rope_theta\": 0", "rope_theta is 0.0")
+    refused("rope-longrope", "    \"factor\": 4.0,\n", "", "neither an attention_factor nor a factor")
+    refused("phi3", "      1.4,\n", "", "rope_scaling.long_factor has 5 factors, expected 6")
+    refused(
+      "phi3", "      1.1,\n", "      1.1, 1.2,\n", "rope_scaling.short_factor has 7 factors, expected 6")
+    refused(
+      "phi3", "      1.1,\n", "      -1.1,\n",
+      "rope_scaling.short_factor holds a factor that is no number above 0")
+    refused("phi3", "      1.4,\n", "      null,\n", "rope_scaling.long_factor holds a factor")
+    refused("phi3", "\"long_factor\"", "\"longer_factor\"", "rope_scaling.long_factor has 0 factors")
+    refused(
+      "phi3", "\"type\": \"longrope\"", "\"type\": \"longest\"", "rope scaling 'longest' is not supported")
+    refused(
+      "phi3", "\"original_max_position_embeddings\": 16", "\"original_max_position_embeddings\": 0",
+      "original_max_position_embeddings is 0")
+  }
+
+  /// What loading a model says after one of its files was changed.
+  private func refusal(_ model: String, _ file: String, _ change: (inout Data) -> Void) -> String {
+    do {
+      try load(model) { folder in
+        let file = folder.appendingPathComponent(file)
+        var bytes = try Data(contentsOf: file)
+        change(&bytes)
+        try bytes.write(to: file)
+      }
+      return "nothing"
+    } catch { return "\(error)" }
+  }
+
+  @Test func anExpertThatIsNotThere() {
+    for (model, name) in [
+      ("mixtral", "model.layers.1.block_sparse_moe.experts.3.w2.weight"),
+      ("qwen2-moe", "model.layers.0.mlp.experts.4.up_proj.weight"),
+      ("qwen2-moe", "model.layers.1.mlp.shared_expert_gate.weight"),
+    ] {
+      // Another name of as many bytes.
+      let text = refusal("decoders/\(model)", "model.safetensors") { bytes in
+        guard let range = bytes.range(of: Data(name.utf8)) else { return }
+        bytes[range.upperBound - 1] = UInt8(ascii: "_")
+      }
+      #expect(text.hasSuffix("the tensor \(name) is missing"), "\(text)")
+    }
   }
 
   /// Eight-bit floats are stored by some files; none is computed with.

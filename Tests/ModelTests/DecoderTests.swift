@@ -7,12 +7,18 @@ import Testing
 /// llama.cpp has names for them, as GGUF (Fixtures/make_decoders.py).
 @Suite struct DecoderTests {
   static let names = [
-    "mistral", "qwen2", "qwen2-gguf", "mixtral", "mixtral-gguf", "gemma", "gemma-gguf", "gemma2",
-    "gemma2-gguf", "phi", "phi-gguf", "gpt-neox", "gpt-neox-gguf", "gpt-neox-sequential", "gpt-j", "opt",
-    "opt-post", "bloom", "bloom-gguf", "mpt", "mpt-gguf", "falcon", "falcon-gguf", "falcon-new",
-    "falcon-new-gguf", "falcon-alibi", "gpt", "rope-linear", "rope-linear-gguf", "rope-llama3",
-    "rope-llama3-gguf", "rope-yarn", "rope-yarn-gguf", "rope-dynamic",
-    "transformer-decoder", "character-decoder",
+    "mistral", "mistral-gguf", "mistral-full", "mistral-full-gguf", "llama-bias", "llama-bias-gguf",
+    "mixtral", "mixtral-gguf", "mixtral-window", "qwen2", "qwen2-gguf", "qwen2-moe", "qwen2-moe-gguf",
+    "qwen3", "qwen3-gguf", "qwen3-window", "qwen3-moe", "qwen3-moe-gguf", "qwen3-moe-mixed", "gemma",
+    "gemma-gguf", "gemma2", "gemma2-gguf", "gemma3", "gemma3-gguf", "gemma3-images", "phi", "phi-gguf",
+    "phi-normed", "phi3", "phi3-gguf", "phi3-short", "phi3-short-gguf", "olmo2", "olmo2-gguf",
+    "smollm3", "smollm3-gguf", "smollm3-window", "stablelm", "stablelm-gguf", "stablelm-parallel",
+    "stablelm-parallel-gguf", "starcoder2", "starcoder2-gguf", "gpt-neox", "gpt-neox-gguf",
+    "gpt-neox-sequential", "gpt-j", "opt", "opt-post", "bloom", "bloom-gguf", "bloom-normed", "mpt",
+    "mpt-gguf", "mpt-clipped", "mpt-clipped-gguf", "falcon", "falcon-gguf", "falcon-new",
+    "falcon-new-gguf", "falcon-one-norm", "falcon-sequential", "falcon-alibi", "gpt", "rope-linear",
+    "rope-linear-gguf", "rope-llama3", "rope-llama3-gguf", "rope-yarn", "rope-yarn-gguf",
+    "rope-dynamic", "rope-longrope", "transformer-decoder", "character-decoder",
   ]
 
   private func load(_ name: String, _ place: Place) throws -> (any Decoder, ids: [Int32], truth: [Float]) {

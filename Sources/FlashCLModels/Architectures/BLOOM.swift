@@ -6,6 +6,8 @@ import FlashCLFiles
 ///
 ///     x = x + out(attention(q, k, v) with ALiBi),  x = x + down(gelu_tanh(up(layerNorm(x))))
 ///
+/// With `apply_residual_connection_post_layernorm` each half is added to what its norm gives; GGUF has no field for that.
+///
 /// Source: Le Scao et al. 2022.
 enum BLOOM {
   static let names = ["BloomForCausalLM"]
@@ -42,9 +44,6 @@ enum BLOOM {
     let size = width / heads
     let epsilon = try c.number("layer_norm_epsilon")
     guard width % heads == 0 else { throw c.error("width \(width) is no multiple of \(heads) heads") }
-    if try c.flag("apply_residual_connection_post_layernorm", default: false) {
-      throw c.error("apply_residual_connection_post_layernorm is not supported")
-    }
     // The published files leave the prefix out.
     let prefix = c.format == .gguf || c.has("transformer.word_embeddings.weight") ? "transformer." : ""
     let vocabulary = try c.rows("\(prefix)word_embeddings.weight", columns: width)
@@ -63,7 +62,8 @@ enum BLOOM {
           down: try c.projection("\(name).mlp.dense_4h_to_h", [width, 4 * width]), .geluTanh))
     }
     return try DecoderStack(
-      on: backend, context: try c.size("seq_length", default: 2048), .preNorm,
+      on: backend, context: try c.size("seq_length", default: 2048),
+      try c.flag("apply_residual_connection_post_layernorm", default: false) ? .normedResidual : .preNorm,
       .init(
         tokens: tokens, norm: try c.layerNorm("\(prefix)word_embeddings_layernorm", width, epsilon)),
       .init(heads: heads, keyHeads: heads, size: size, options: AttentionOptions(alibi: .standard)), layers,

@@ -1,12 +1,16 @@
 import FlashCL
 import FlashCLFiles
 
-/// Gemma and Gemma 2: Llama's layers with scaled embeddings, gains stored as their distance from 1, and a GELU gate.
+/// Gemma, Gemma 2 and Gemma 3 (text): Llama's layers with scaled embeddings, gains stored as their distance from 1, and a GELU
+/// gate.
 ///
 /// Gemma 2 norms what each half gives too, bounds the scores and the logits, and lets every other layer see a window only.
-/// Sources: Gemma Team 2024a, 2024b.
+/// Gemma 3 norms each head's q and k in place of the bounds; five of six layers see a window, and turn by a base of their own.
+/// Of Gemma 3's models of text and images the decoder is loaded. Sources: Gemma Team 2024a, 2024b, 2025.
 enum Gemma {
-  static let names = ["GemmaForCausalLM", "Gemma2ForCausalLM"]
+  static let names = [
+    "GemmaForCausalLM", "Gemma2ForCausalLM", "Gemma3ForCausalLM", "Gemma3ForConditionalGeneration",
+  ]
 
   static let gguf = {
     var names = Llama.gguf
@@ -61,6 +65,16 @@ enum Gemma {
     return names
   }()
 
+  static let gguf3 = gguf2.reading(
+    settings: [
+      "rope_local_base_freq": "rope.freq_base_swa",
+      "sliding_window_pattern": "attention.sliding_window_pattern",
+    ],
+    tensors: [
+      "model.layers.{}.self_attn.q_norm": "blk.{}.attn_q_norm",
+      "model.layers.{}.self_attn.k_norm": "blk.{}.attn_k_norm",
+    ])
+
   private static let activation: [(name: String, values: [JSON])] = [
     ("hidden_activation", ["gelu_pytorch_tanh"]), ("hidden_act", ["gelu_pytorch_tanh", "gelu"]),
   ]
@@ -71,22 +85,26 @@ enum Gemma {
     return Dictionary(uniqueKeysWithValues: names.map { ($0, .fromOne) })
   }
 
-  /// What scores are divided by the root of, for which GGUF has no field: the size of a head, but for the model of 27 billion,
-  /// whose 46 layers tell.
-  private static func scalar(layers: Int, width: Int, heads: Int, size: Int) -> Int {
-    layers == 46 ? width / max(heads, 1) : size
+  /// What scores are divided by the root of, for which GGUF has no field: the size of a head, but for the models of 27 billion,
+  /// whose layers tell, 46 of Gemma 2 and 62 of Gemma 3.
+  private static func scalar(layers: Int, width: Int, heads: Int, size: Int, largest: Int = 46) -> Int {
+    layers == largest ? width / max(heads, 1) : size
   }
 
   static func load(_ c: Checkpoint, on backend: any Backend) throws -> DecoderStack {
     let isSecond = c.architecture.lowercased().hasPrefix("gemma2")
+    let isThird = c.architecture.lowercased().hasPrefix("gemma3")
+    let isSandwich = isSecond || isThird
     let width = try c.size("hidden_size")
-    let heads = try c.size("num_attention_heads")
-    let keyHeads = try c.keyHeads(of: heads)
+    // The published files of Gemma 3 leave out what is transformers' default.
+    let isSparse = isThird && c.format == .huggingFace
+    let heads = try c.size("num_attention_heads", default: isSparse ? 8 : nil)
+    let keyHeads = try c.keyHeads(of: heads, default: isSparse ? 4 : nil)
     let size = try c.size("head_dim", default: 256)
     let layerCount = try c.size("num_hidden_layers")
     let inner = try c.size("intermediate_size")
-    let context = try c.size("max_position_embeddings")
-    let epsilon = try c.number("rms_norm_eps")
+    let context = try c.size("max_position_embeddings", default: isSparse ? 131_072 : nil)
+    let epsilon = try c.number("rms_norm_eps", default: isSparse ? 1e-6 : nil)
     // Files before the correction of April 2024 say "gelu" in hidden_act, and mean the form by tanh.
     try c.require("hidden_activation", ["gelu_pytorch_tanh"])
     if !c.isSet("hidden_activation") { try c.require("hidden_act", ["gelu_pytorch_tanh", "gelu"]) }
@@ -94,54 +112,76 @@ enum Gemma {
     let tokens = try c.weight("model.embed_tokens.weight", [vocabulary, width])
     let rotary = try RotaryPositions(
       c, on: backend, rotary: size, context: context,
-      base: Double(try c.number("rope_theta", default: 10000)), pairing: .halves)
+      base: Double(try c.number("rope_theta", default: isThird ? 1_000_000 : 10000)), pairing: .halves)
+    let windowRotary =
+      isThird
+      ? try RotaryPositions(
+        c, on: backend, rotary: size, context: context,
+        base: Double(try c.number("rope_local_base_freq", default: 10000)), pairing: .halves, isScaled: false)
+      : nil
     // llama.cpp adds the 1 when it writes the file.
     let offset: Float = c.format == .gguf ? 0 : 1
-    func norm(_ name: String) throws -> Norm { try c.rmsNorm(name, width, epsilon, offset: offset) }
+    func norm(_ name: String, _ count: Int? = nil) throws -> Norm {
+      try c.rmsNorm(name, count ?? width, epsilon, offset: offset)
+    }
 
     var options = AttentionOptions()
     var windows = [Int?](repeating: nil, count: layerCount)
-    if isSecond {
-      let scalar = Float(scalar(layers: layerCount, width: width, heads: heads, size: size))
-      options.scale = 1 / (try c.number("query_pre_attn_scalar", default: scalar)).squareRoot()
-      options.softcap = try c.cap("attn_logit_softcapping", default: 50)
-      let window = try c.size("sliding_window", default: 4096)
-      windows = try c.layerKinds(layerCount) { $0 % 2 == 0 }.map { $0 ? window : nil }
+    if isSandwich {
+      let fallback =
+        c.format == .gguf
+        ? scalar(
+          layers: layerCount, width: width, heads: heads, size: size, largest: isSecond ? 46 : 62) : 256
+      let scalar = try c.number("query_pre_attn_scalar", default: Float(fallback))
+      guard scalar > 0 else { throw c.error("query_pre_attn_scalar is \(scalar), expected a number above 0") }
+      options.scale = 1 / scalar.squareRoot()
+      options.softcap = try c.cap("attn_logit_softcapping", default: isSecond ? 50 : nil)
+      // transformers reads the first in Gemma 2 alone, and the second makes no decoder.
+      if isThird, options.softcap != nil { throw c.error("attn_logit_softcapping is not supported") }
+      if try isThird && c.flag("use_bidirectional_attention", default: false) {
+        throw c.error("use_bidirectional_attention is not supported")
+      }
+      let period = isSecond ? 2 : try c.size("sliding_window_pattern", default: 6)
+      // Files of Gemma 3 without a window see all keys.
+      let window = try c.window("sliding_window", default: isThird && c.format == .gguf ? nil : 4096)
+      windows = try c.layerKinds(layerCount) { ($0 + 1) % period != 0 }.map { $0 ? window : nil }
     }
+    let shape = DecoderStack.AttentionShape(
+      heads: heads, keyHeads: keyHeads, size: size, rotary: rotary, windowRotary: windowRotary,
+      options: options)
 
     let layers = try c.layers(layerCount) { n in
       let name = "model.layers.\(n)"
       return DecoderStack.Layer(
         attentionNorm: try norm("\(name).input_layernorm"),
-        qkv: try c.projection(
-          [
-            ("\(name).self_attn.q_proj", heads * size), ("\(name).self_attn.k_proj", keyHeads * size),
-            ("\(name).self_attn.v_proj", keyHeads * size),
-          ], inputs: width),
+        qkv: try c.queryKeyValue(
+          "\(name).self_attn", shape, width: width,
+          norms: isThird
+            ? (try norm("\(name).self_attn.q_norm", size), try norm("\(name).self_attn.k_norm", size)) : nil),
         out: try c.projection("\(name).self_attn.o_proj", [width, heads * size]),
         feedForwardNorm: try norm(
-          "\(name).\(isSecond ? "pre_feedforward_layernorm" : "post_attention_layernorm")"),
+          "\(name).\(isSandwich ? "pre_feedforward_layernorm" : "post_attention_layernorm")"),
         feedForward: try c.gatedFeedForward("\(name).mlp", width: width, inner: inner, .gelu),
-        attentionPostNorm: isSecond ? try norm("\(name).post_attention_layernorm") : nil,
-        feedForwardPostNorm: isSecond ? try norm("\(name).post_feedforward_layernorm") : nil,
+        attentionPostNorm: isSandwich ? try norm("\(name).post_attention_layernorm") : nil,
+        feedForwardPostNorm: isSandwich ? try norm("\(name).post_feedforward_layernorm") : nil,
         window: windows[n])
     }
     return try DecoderStack(
-      on: backend, context: context, isSecond ? .sandwich : .preNorm,
-      .init(tokens: tokens, scale: Float(width).squareRoot()),
-      .init(heads: heads, keyHeads: keyHeads, size: size, rotary: rotary, options: options), layers,
+      on: backend, context: context, isSandwich ? .sandwich : .preNorm,
+      .init(tokens: tokens, scale: Float(width).squareRoot()), shape, layers,
       .init(
         norm: try norm("model.norm"),
         head: try c.optionalWeight("lm_head.weight", [vocabulary, width]) ?? tokens,
-        softcap: isSecond ? try c.cap("final_logit_softcapping", default: 30) : nil))
+        softcap: isSandwich ? try c.cap("final_logit_softcapping", default: isSecond ? 30 : nil) : nil))
   }
 }
 
 extension Checkpoint {
   /// A bound of scores; nil where config.json says null, `fallback` where the file says nothing.
-  func cap(_ name: String, default fallback: Float) throws -> Float? {
+  func cap(_ name: String, default fallback: Float?) throws -> Float? {
     if self[name]?.isNull == true { return nil }
-    let cap = try number(name, default: fallback)
+    let cap = try number(name, default: fallback ?? .infinity)
+    if cap == .infinity { return nil }
     guard cap > 0 else { throw error("the setting \(name) is \(cap), expected a number above 0") }
     return cap
   }

@@ -6,11 +6,14 @@ import FlashCLFiles
 ///     x = x + out(attention(rope(q), rope(k), v)),  [q k v] = rmsNorm(x) · Wᵀ
 ///     x = x + down(silu(gate) · up),                [gate up] = rmsNorm(x) · Wᵀ
 ///
-/// Mistral adds a sliding window, Qwen2 biases of q, k and v and windows in its upper layers, Mixtral puts a mixture of
-/// experts in the place of the feed-forward layer. Sources: Touvron et al. 2023; Grattafiori et al. 2024; Jiang et al. 2023
-/// and 2024; Yang et al. 2024.
+/// Mistral adds a sliding window, Qwen2 biases of q, k and v and windows in its upper layers, Qwen3 norms of each head's q
+/// and k, SmolLM3 every fourth layer without positions; Mixtral, Qwen2-MoE and Qwen3-MoE put a mixture of experts in the place of the feed-forward layer. Sources: Touvron et
+/// al. 2023; Grattafiori et al. 2024; Jiang et al. 2023 and 2024; Yang et al. 2024 and 2025.
 enum Llama {
-  static let names = ["LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "MixtralForCausalLM"]
+  static let names = [
+    "LlamaForCausalLM", "MistralForCausalLM", "MixtralForCausalLM", "Qwen2ForCausalLM", "Qwen2MoeForCausalLM",
+    "Qwen3ForCausalLM", "Qwen3MoeForCausalLM", "SmolLM3ForCausalLM",
+  ]
 
   static let gguf = GGUFNames(
     settings: [
@@ -67,11 +70,33 @@ enum Llama {
     return names
   }()
 
+  static let ggufQwen3 = gguf.reading(
+    settings: [
+      "num_experts": "expert_count", "moe_intermediate_size": "expert_feed_forward_length",
+      "shared_expert_intermediate_size": "expert_shared_feed_forward_length",
+    ],
+    tensors: [
+      "model.layers.{}.self_attn.q_norm": "blk.{}.attn_q_norm",
+      "model.layers.{}.self_attn.k_norm": "blk.{}.attn_k_norm",
+      "model.layers.{}.mlp.gate": "blk.{}.ffn_gate_inp",
+      "model.layers.{}.mlp.shared_expert_gate": "blk.{}.ffn_gate_inp_shexp",
+      "model.layers.{}.mlp.shared_expert.gate_proj": "blk.{}.ffn_gate_shexp",
+      "model.layers.{}.mlp.shared_expert.up_proj": "blk.{}.ffn_up_shexp",
+      "model.layers.{}.mlp.shared_expert.down_proj": "blk.{}.ffn_down_shexp",
+    ])
+
+  static let ggufs = [
+    "llama": gguf, "qwen2": ggufQwen2, "qwen2moe": ggufQwen3, "qwen3": ggufQwen3, "qwen3moe": ggufQwen3,
+    "smollm3": gguf.reading(),
+  ]
+
   static func load(_ c: Checkpoint, on backend: any Backend) throws -> DecoderStack {
     let width = try c.size("hidden_size")
     let heads = try c.size("num_attention_heads")
     let keyHeads = try c.keyHeads(of: heads)
-    let size = try c.size("head_dim", default: width / heads)
+    let hasHeadNorms = c.architecture.lowercased().hasPrefix("qwen3")
+    let isWide = hasHeadNorms && c.format == .huggingFace
+    let size = try c.size("head_dim", default: isWide ? 128 : width / heads)
     let layerCount = try c.size("num_hidden_layers")
     let inner = try c.size("intermediate_size")
     let context = try c.size("max_position_embeddings")
@@ -79,52 +104,77 @@ enum Llama {
     try c.require("hidden_act", ["silu"])
     let vocabulary = try c.rows("model.embed_tokens.weight", columns: width)
     let tokens = try c.weight("model.embed_tokens.weight", [vocabulary, width])
-    // llama.cpp stores Llama's q and k with each head's halves interleaved, so that pairs are adjacent; Qwen2's it does not.
-    let isPermuted = c.format == .gguf && c.architecture == "llama"
+    // llama.cpp stores Llama's q and k with each head's halves interleaved, so that pairs are adjacent; Qwen's it does not.
+    let isPermuted = c.format == .gguf && ["llama", "smollm3"].contains(c.architecture)
     let rotary = try RotaryPositions(
-      c, on: backend, rotary: c.format == .gguf ? try c.size("rotary", default: size) : size,
-      context: context, base: Double(try c.number("rope_theta", default: 10000)),
-      pairing: isPermuted ? .adjacent : .halves)
-    let windows = try windows(c, layers: layerCount)
+      c, on: backend, rotary: try c.rotarySize(size), context: context,
+      base: Double(try c.number("rope_theta", default: 10000)), pairing: isPermuted ? .adjacent : .halves)
+    let turns = try turns(c, layers: layerCount)
+    let windows = try windows(c, turns: turns)
     let experts = try c.experts()
+    let shape = DecoderStack.AttentionShape(heads: heads, keyHeads: keyHeads, size: size, rotary: rotary)
 
     let layers = try c.layers(layerCount) { n in
       let name = "model.layers.\(n)"
+      func headNorm(_ part: String) throws -> Norm {
+        try c.rmsNorm("\(name).self_attn.\(part)_norm", size, epsilon)
+      }
       return DecoderStack.Layer(
         attentionNorm: try c.rmsNorm("\(name).input_layernorm", width, epsilon),
-        qkv: try c.projection(
-          [
-            ("\(name).self_attn.q_proj", heads * size), ("\(name).self_attn.k_proj", keyHeads * size),
-            ("\(name).self_attn.v_proj", keyHeads * size),
-          ], inputs: width),
+        qkv: try c.queryKeyValue(
+          "\(name).self_attn", shape, width: width,
+          norms: hasHeadNorms ? (try headNorm("q"), try headNorm("k")) : nil),
         out: try c.projection("\(name).self_attn.o_proj", [width, heads * size]),
         feedForwardNorm: try c.rmsNorm("\(name).post_attention_layernorm", width, epsilon),
-        feedForward: try experts.map {
-          .experts(try Experts(c, layer: n, width: width, inner: inner, $0))
+        feedForward: try experts.flatMap {
+          try $0.serve(n) ? .experts(Experts(c, layer: n, width: width, $0)) : nil
         } ?? c.gatedFeedForward("\(name).mlp", width: width, inner: inner, .silu),
-        window: windows[n])
+        window: windows[n], turns: turns[n])
     }
     return try DecoderStack(
-      on: backend, context: context, .preNorm, .init(tokens: tokens),
-      .init(heads: heads, keyHeads: keyHeads, size: size, rotary: rotary), layers,
+      on: backend, context: context, .preNorm, .init(tokens: tokens), shape, layers,
       .init(
         norm: try c.rmsNorm("model.norm", width, epsilon),
         // A tied head has no tensor of its own.
         head: try c.optionalWeight("lm_head.weight", [vocabulary, width]) ?? tokens))
   }
 
-  /// The window of each layer; nil where it has none.
-  private static func windows(_ c: Checkpoint, layers: Int) throws -> [Int?] {
-    if c.architecture.lowercased().hasPrefix("qwen2") {
-      guard try c.flag("use_sliding_window", default: false), let window = try c.limit("sliding_window")
-      else {
-        return [Int?](repeating: nil, count: layers)
-      }
-      // Without a list of kinds the layers from max_window_layers on have the window.
-      let first = try c.count("max_window_layers", default: layers)
-      return try c.layerKinds(layers) { $0 >= first }.map { $0 ? window : nil }
+  /// True for the layers with rotary positions: all but some of SmolLM3's.
+  private static func turns(_ c: Checkpoint, layers: Int) throws -> [Bool] {
+    guard c.architecture.lowercased().hasPrefix("smollm3") else {
+      return [Bool](repeating: true, count: layers)
     }
-    return [Int?](repeating: try c.limit("sliding_window"), count: layers)
+    let interval = try c.size("no_rope_layer_interval", default: 4)
+    guard let list = c["no_rope_layers"]?.array else { return (1...layers).map { $0 % interval != 0 } }
+    guard list.count == layers else {
+      throw c.error("no_rope_layers has \(list.count) entries for \(layers) layers")
+    }
+    return list.map { $0.int != 0 }
+  }
+
+  /// The window of each layer; nil where it has none. What config.json leaves out is transformers' default.
+  private static func windows(_ c: Checkpoint, turns: [Bool]) throws -> [Int?] {
+    let name = c.architecture.lowercased()
+    let layers = turns.count
+    var window: Int?
+    if name.hasPrefix("smollm3") {
+      let isUsed = try c.flag("use_sliding_window", default: false)
+      window = isUsed ? try c.window("sliding_window") : nil
+      return try c.layerKinds(layers) { !turns[$0] }.map { $0 ? window : nil }
+    }
+    if name.hasPrefix("qwen") {
+      let isUsed = try c.flag("use_sliding_window", default: false)
+      window = isUsed ? try c.window("sliding_window", default: 4096) : nil
+      if !name.contains("moe") {
+        // Without a list of kinds the layers from max_window_layers on have the window.
+        let first = try c.count("max_window_layers", default: 28)
+        return try c.layerKinds(layers) { $0 >= first }.map { $0 ? window : nil }
+      }
+    } else if !name.hasPrefix("llamafor") {
+      // llama.cpp's converter leaves Mistral's window out of its files, and these see all keys.
+      window = try c.window("sliding_window", default: name.hasPrefix("mistral") ? 4096 : nil)
+    }
+    return [Int?](repeating: window, count: layers)
   }
 }
 

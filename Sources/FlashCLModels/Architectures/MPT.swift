@@ -13,7 +13,7 @@ import FlashCLFiles
 ///
 ///     x = x + out(attention(q, k, v) with ALiBi),  x = x + down(gelu(up(layerNorm(x))))
 ///
-/// Source: MosaicML 2023.
+/// With `clip_qkv` q, k and v are bounded. Source: MosaicML 2023.
 enum MPT {
   static let names = ["MptForCausalLM", "MPTForCausalLM"]
 
@@ -69,36 +69,44 @@ enum MPT {
     guard width % heads == 0 else { throw c.error("width \(width) is no multiple of \(heads) heads") }
     let attention = c["attn_config"]
     let clip = try attention?["clip_qkv"]?.double ?? Double(try c.number("clip_qkv", default: 0))
-    guard clip == 0 else { throw c.error("clip_qkv \(clip) is not supported: q, k and v are not bounded") }
+    guard clip.isFinite, clip >= 0 else {
+      throw c.error("clip_qkv is \(clip), expected a number from 0 on")
+    }
     for name in ["qk_ln", "prefix_lm"] where attention?[name]?.bool == true {
       throw c.error("attn_config.\(name) is not supported")
     }
-    if attention?["alibi"]?.bool == false {
-      throw c.error("learned positions (alibi false) are not supported")
+    for name in ["position_embd.weight", "blk.0.attn_q_norm.weight"] where c.has(name) {
+      throw c.error("the tensor \(name) belongs to a kind of MPT that is not supported")
     }
     let greatest =
       try attention?["alibi_bias_max"]?.double ?? Double(try c.number("alibi_bias_max", default: 8))
+    guard attention?["alibi"]?.bool != false, greatest > 0 else {
+      throw c.error("learned positions (alibi false, or alibi_bias_max 0) are not supported")
+    }
     let slopes = slopes(heads: heads, greatest: greatest)
     let prefix = "transformer"
     let vocabulary = try c.rows("\(prefix).wte.weight", columns: width)
     let tokens = try c.weight("\(prefix).wte.weight", [vocabulary, width])
 
+    var options = AttentionOptions(alibi: .slopes(try backend.tensor(slopes, [heads])))
+    options.scale = attention?["softmax_scale"]?.double.map { Float($0) }
+    let shape = DecoderStack.AttentionShape(heads: heads, keyHeads: heads, size: size, options: options)
+
     let layers = try c.layers(c.size("n_layers")) { n in
       let name = "\(prefix).blocks.\(n)"
       return DecoderStack.Layer(
         attentionNorm: try c.layerNorm("\(name).norm_1", width, epsilon),
-        qkv: try c.projection("\(name).attn.Wqkv", [3 * width, width]),
+        qkv: clip == 0
+          ? try c.projection("\(name).attn.Wqkv", [3 * width, width])
+          : try BoundedQueryKeyValue(c, "\(name).attn.Wqkv", shape, width: width, bound: Float(clip)),
         out: try c.projection("\(name).attn.out_proj", [width, width]),
         feedForwardNorm: try c.layerNorm("\(name).norm_2", width, epsilon),
         feedForward: .plain(
           up: try c.projection("\(name).ffn.up_proj", [inner, width]),
           down: try c.projection("\(name).ffn.down_proj", [width, inner]), .gelu))
     }
-    var options = AttentionOptions(alibi: .slopes(try backend.tensor(slopes, [heads])))
-    options.scale = attention?["softmax_scale"]?.double.map { Float($0) }
     return try DecoderStack(
-      on: backend, context: context, .preNorm, .init(tokens: tokens),
-      .init(heads: heads, keyHeads: heads, size: size, options: options), layers,
+      on: backend, context: context, .preNorm, .init(tokens: tokens), shape, layers,
       .init(
         norm: try c.layerNorm("\(prefix).norm_f", width, epsilon),
         head: try c.optionalWeight("lm_head.weight", [vocabulary, width]) ?? tokens))

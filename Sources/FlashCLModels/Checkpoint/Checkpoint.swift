@@ -11,6 +11,8 @@ public final class Checkpoint {
   public let format: Format
   /// The architecture's name in the file: `LlamaForCausalLM`, or `llama` in GGUF.
   public let architecture: String
+  /// What stands before the names of all tensors.
+  private(set) var prefix = ""
   /// llama.cpp's names of the architecture's parts.
   var names = GGUFNames()
   /// Called with the share of the layers that is loaded.
@@ -40,7 +42,10 @@ public final class Checkpoint {
       }
       architecture = name
     case .folder(let folder):
-      (format, path, settings) = (.huggingFace, folder.path, .config(folder.config))
+      // Models of text and images keep their decoder's settings together, and its tensors under a name.
+      let text = folder.config["text_config"].flatMap { $0.object == nil ? nil : $0 }
+      (format, path, settings) = (.huggingFace, folder.path, .config(text ?? folder.config))
+      prefix = text == nil ? "" : "language_model."
       guard let name = folder.config["architectures"]?[0]?.string else {
         throw ModelError("\(folder.path)/config.json: there is no architectures[0]")
       }
@@ -120,6 +125,14 @@ extension Checkpoint {
     return limit > 0 ? limit : nil
   }
 
+  /// The keys that a token sees, its own counted; nil where there is no limit: null, or 0 in GGUF.
+  func window(_ name: String, default fallback: Int? = nil) throws -> Int? {
+    let (_, value, isThere) = setting(name)
+    if self[name]?.isNull == true { return nil }
+    guard isThere else { return fallback }
+    return format == .gguf && value == 0 ? nil : try size(name)
+  }
+
   /// A switch; `fallback` where it is absent or null, and in GGUF where the format has no name for it.
   func flag(_ name: String, default fallback: Bool) throws -> Bool {
     let flag: Bool?
@@ -195,7 +208,9 @@ extension Checkpoint {
 extension Checkpoint {
   /// Throws where the file names a kind that is not known.
   public func requireRopeScaling() throws {
-    if !has("rope_freqs.weight") { _ = try ropeScaling(rotary: 2, context: 1) }
+    let lists = self["rope_scaling"]?["short_factor"]?.array
+    guard !has("rope_freqs.weight"), !has("rope_factors_long.weight") else { return }
+    _ = try ropeScaling(rotary: 2 * (lists?.count ?? 1), context: 1)
   }
 
   /// The kind that the file names; nil where it has none.

@@ -10,8 +10,16 @@ extension Checkpoint {
     return false
   }
 
+  /// A matrix of one row, which GGUF may hold as a vector, `[1, inputs]`.
+  func row(_ name: String, _ inputs: Int) throws -> Weight {
+    guard case .file(let file) = tensors, file.entry(named: stored(name))?.shape == [inputs] else {
+      return try weight(name, [1, inputs])
+    }
+    return try weight(floats(name, [inputs]), named: name, [1, inputs])
+  }
+
   /// The name that the file has for it.
-  private func stored(_ name: String) -> String { format == .gguf ? names.tensor(name) : name }
+  private func stored(_ name: String) -> String { format == .gguf ? names.tensor(name) : prefix + name }
 
   /// The tensor of that name, which must have this shape.
   private func entry(_ name: String, _ shape: [Int]) throws -> TensorEntry {

@@ -47,6 +47,12 @@ package struct GGUFNames: Sendable {
     return names
   }
 
+  /// The names of another architecture's files, which can be read alone.
+  func reading(settings: [String: String] = [:], tensors: [String: String] = [:]) -> GGUFNames {
+    GGUFNames(
+      settings: self.settings.merging(settings) { $1 }, tensors: self.tensors.merging(tensors) { $1 })
+  }
+
   /// A tensor's name in the file; a name that is not known here is the file's own.
   func tensor(_ name: String) -> String {
     guard let numbered = NumberedName(name, upTo: 1), let found = tensors[numbered.stem] else { return name }

@@ -7,6 +7,13 @@ enum Norm {
   case layer(gain: Tensor, bias: Tensor?, epsilon: Float)
   case rms(gain: Tensor, epsilon: Float)
 
+  /// Elements of a row.
+  var width: Int {
+    switch self {
+    case .layer(let gain, _, _), .rms(let gain, _): gain.count
+    }
+  }
+
   func callAsFunction(_ x: Tensor, on backend: any Backend) throws -> Tensor {
     switch self {
     case .layer(let gain, let bias, let epsilon):
@@ -29,14 +36,6 @@ enum Norm {
       try backend.run(RMSNorm(x: x, residual: residual, gain: gain, epsilon: epsilon, sum: sum, y: y))
     }
     return (sum, y)
-  }
-}
-
-extension Backend {
-  /// x + y, by the norm that adds before it norms; for whoever looks between layers.
-  func sum(_ x: Tensor, _ y: Tensor) throws -> Tensor {
-    let ones = try tensor([Float](repeating: 1, count: x.columns), [x.columns])
-    return try Norm.rms(gain: ones, epsilon: 1)(x, plus: y, on: self).sum
   }
 }
 
@@ -138,10 +137,10 @@ extension Checkpoint {
   }
 
   /// Heads of keys and values, each of which serves as many of the queries'.
-  func keyHeads(of heads: Int) throws -> Int {
-    let keyHeads = try size("num_key_value_heads", default: heads)
+  func keyHeads(of heads: Int, default fallback: Int? = nil) throws -> Int {
+    let keyHeads = try size("num_key_value_heads", default: fallback ?? heads)
     guard heads % keyHeads == 0 else {
-      throw error("\(heads) attention heads are no multiple of \(keyHeads) key-value heads")
+      throw error("num_attention_heads \(heads) is no multiple of num_key_value_heads \(keyHeads)")
     }
     return keyHeads
   }

@@ -3,10 +3,12 @@ import FlashCL
 /// The stack that decoder-only architectures share: pre-, post- or sandwiched norms, attention over a key-value cache, and a
 /// feed-forward layer after it or beside it. An architecture's file says which parts its models have.
 ///
-///     preNorm    x = x + a(n₁(x)),      x = x + f(n₂(x))
-///     parallel   x = x + a(n₁(x)) + f(n₂(x)), where n₂ may be n₁
-///     postNorm   x = n₁(x + a(x)),      x = n₂(x + f(x))
-///     sandwich   x = x + m₁(a(n₁(x))),  x = x + m₂(f(n₂(x)))
+///     preNorm         x = x + a(n₁(x)),      x = x + f(n₂(x))
+///     normedResidual  x = n₁(x) + a(n₁(x)),  x = n₂(x) + f(n₂(x))
+///     parallel        x = x + a(n₁(x)) + f(n₂(x)), where n₂ may be n₁
+///     postNorm        x = n₁(x + a(x)),      x = n₂(x + f(x))
+///     sandwich        x = x + m₁(a(n₁(x))),  x = x + m₂(f(n₂(x)))
+///     normedHalves    x = x + n₁(a(x)),      x = x + n₂(f(x))
 public final class DecoderStack: Decoder {
   /// Token ids to the residual stream.
   struct Input {
@@ -37,14 +39,16 @@ public final class DecoderStack: Decoder {
     let keyHeads: Int
     let size: Int
     var rotary: RotaryPositions?
+    /// Of layers with a window, where theirs turn otherwise.
+    var windowRotary: RotaryPositions?
     var options = AttentionOptions()
   }
 
-  enum Arrangement { case preNorm, parallel, postNorm, sandwich }
+  enum Arrangement { case preNorm, normedResidual, parallel, postNorm, sandwich, normedHalves }
 
   struct Layer {
     let attentionNorm: Norm
-    let qkv: Projection  // [(heads + 2 · key heads) · size, width]
+    let qkv: any QueryKeyValue
     let out: Projection  // [width, heads · size]
     /// Nil: what the attention reads feeds this half too.
     let feedForwardNorm: Norm?
@@ -54,6 +58,8 @@ public final class DecoderStack: Decoder {
     var feedForwardPostNorm: Norm?
     /// Keys that a token sees, its own counted; nil: all before it.
     var window: Int?
+    /// False where queries and keys stay as they are: the layer tells tokens apart by what others made of their positions.
+    var turns = true
   }
 
   public let backend: any Backend
@@ -65,6 +71,8 @@ public final class DecoderStack: Decoder {
   private let attention: AttentionShape
   private let layers: [Layer]
   private let output: Output
+  /// A norm that is asked for the sum alone.
+  private let adder: Norm
 
   init(
     on backend: any Backend, context: Int, _ arrangement: Arrangement, _ input: Input,
@@ -76,17 +84,23 @@ public final class DecoderStack: Decoder {
       layers: layers.count, heads: attention.keyHeads, keySize: attention.size, valueSize: attention.size)
     (self.arrangement, self.input, self.attention) = (arrangement, input, attention)
     (self.layers, self.output) = (layers, output)
+    let width = input.projection?.outputs ?? input.tokens.inputs
+    adder = .rms(
+      gain: try backend.tensor([Float](repeating: 1, count: width), [width]), epsilon: 1)
   }
 
   public func hidden(_ step: Step, _ caches: [KeyValueCache], observe: Observer?) throws -> Tensor {
     var x = try embedded(step)  // [tokens, width]
     try observe?("embedding", x)
     let rope = try attention.rotary?.table(capacity: step.capacity)
+    let windowRope = try attention.windowRotary?.table(capacity: step.capacity) ?? rope
     // Of a sandwich: what the next norm adds to x.
     var pending: Tensor?
     for (n, layer) in layers.enumerated() {
       func attend(_ normed: Tensor, plus residual: Tensor?) throws -> Tensor {
-        try attended(normed, plus: residual, layer, caches[n], step, rope)
+        try attended(
+          normed, plus: residual, layer, caches[n], step,
+          !layer.turns ? nil : layer.window == nil ? rope : windowRope)
       }
       func feed(_ normed: Tensor, plus residual: Tensor?) throws -> Tensor {
         try layer.feedForward(normed, plus: residual, on: backend, phase: step.linearPhase)
@@ -95,6 +109,11 @@ public final class DecoderStack: Decoder {
       case .preNorm:
         x = try attend(layer.attentionNorm(x, on: backend), plus: x)
         x = try feed(layer.feedForwardNorm?(x, on: backend) ?? x, plus: x)
+      case .normedResidual:
+        let normed = try layer.attentionNorm(x, on: backend)
+        let half = try attend(normed, plus: normed)
+        let other = try layer.feedForwardNorm?(half, on: backend) ?? half
+        x = try feed(other, plus: other)
       case .parallel:
         let normed = try layer.attentionNorm(x, on: backend)
         let other = try layer.feedForwardNorm?(x, on: backend) ?? normed
@@ -103,6 +122,10 @@ public final class DecoderStack: Decoder {
         x = try layer.attentionNorm(attend(x, plus: x), on: backend)
         let fed = try feed(x, plus: x)
         x = try layer.feedForwardNorm?(fed, on: backend) ?? fed
+      case .normedHalves:
+        x = try added(x, layer.attentionNorm(attend(x, plus: nil), on: backend))
+        let fed = try feed(x, plus: nil)
+        x = try added(x, layer.feedForwardNorm?(fed, on: backend) ?? fed)
       case .sandwich:
         let (sum, normed) = try layer.attentionNorm(x, plus: pending, on: backend)
         let half = try attend(normed, plus: nil)
@@ -112,9 +135,9 @@ public final class DecoderStack: Decoder {
         (x, pending) = (next, try layer.feedForwardPostNorm?(fed, on: backend) ?? fed)
       }
       // The sum that the next norm makes, made for whoever looks.
-      if let observe { try observe("layer \(n)", pending.map { try backend.sum(x, $0) } ?? x) }
+      if let observe { try observe("layer \(n)", pending.map { try added(x, $0) } ?? x) }
     }
-    guard let norm = output.norm else { return try pending.map { try backend.sum(x, $0) } ?? x }
+    guard let norm = output.norm else { return try pending.map { try added(x, $0) } ?? x }
     return try norm(x, plus: pending, on: backend).normed
   }
 
@@ -123,6 +146,9 @@ public final class DecoderStack: Decoder {
     let logits = try backend.linear(states, output.head, bias: output.bias, phase: phase)
     return try output.softcap.map { try backend.softcap(logits, $0) } ?? logits
   }
+
+  /// x + y, by the norm that adds before it norms.
+  private func added(_ x: Tensor, _ y: Tensor) throws -> Tensor { try adder(x, plus: y, on: backend).sum }
 
   private func embedded(_ step: Step) throws -> Tensor {
     var x = try backend.embedding(step.ids, table: input.tokens, scale: input.scale)
@@ -137,11 +163,7 @@ public final class DecoderStack: Decoder {
     _ normed: Tensor, plus residual: Tensor?, _ layer: Layer, _ cache: KeyValueCache, _ step: Step,
     _ rope: RopeTable?
   ) throws -> Tensor {
-    let (queries, keys) = (attention.heads * attention.size, attention.keyHeads * attention.size)
-    let qkv = try layer.qkv(normed, on: backend, phase: step.linearPhase)
-    let q = qkv.slice(1, 0..<queries)
-    let k = qkv.slice(1, queries..<queries + keys)
-    let v = qkv.slice(1, queries + keys..<queries + 2 * keys)
+    let (q, k, v) = try layer.qkv.heads(of: normed, attention, on: backend, phase: step.linearPhase)
     try backend.append(
       keys: k.split(attention.keyHeads), values: v.split(attention.keyHeads), slots: step.slots,
       positions: rope == nil ? nil : step.positions, table: rope, to: cache)

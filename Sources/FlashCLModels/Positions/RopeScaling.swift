@@ -12,7 +12,7 @@ import FlashCLFiles
 /// How a model stretches its rotary positions over more tokens than it was first trained with.
 ///
 /// A pair's angle is p · f with f = base^(−2i / rotary); its wavelength is 2π / f. Sources: Chen et al. 2023 (linear), Peng et al.
-/// 2023 (dynamic, yarn), Llama 3.1's model card (llama3).
+/// 2023 (dynamic, yarn), Ding et al. 2024 (longrope), Llama 3.1's model card (llama3).
 package enum RopeScaling: Equatable {
   case none
   /// f / factor
@@ -27,13 +27,22 @@ package enum RopeScaling: Equatable {
   case dynamic(factor: Double, original: Int)
   /// f / factors[i], as GGUF's rope_freqs.weight has them.
   case factors([Double])
+  /// f / short[i], or f / long[i] once the sequence's room passes the original length; cosines and sines are multiplied by
+  /// `attention`.
+  case longRope(short: [Double], long: [Double], original: Int, attention: Double)
 }
 
 extension Checkpoint {
   /// What config.json's rope_scaling or GGUF's metadata say; kinds that are not known are refused by name.
   func ropeScaling(rotary: Int, context: Int) throws -> RopeScaling {
-    if has("rope_freqs.weight") {
-      return .factors(try floats("rope_freqs.weight", [rotary / 2]).map { Double($0) })
+    func factors(_ name: String) throws -> [Double] {
+      try ropeFactors(floats("\(name).weight", [rotary / 2]).map { Double($0) }, name, rotary)
+    }
+    if has("rope_freqs.weight") { return .factors(try factors("rope_freqs")) }
+    if has("rope_factors_long.weight") {
+      return .longRope(
+        short: try factors("rope_factors_short"), long: try factors("rope_factors_long"),
+        original: try originalContext(context), attention: ropeScalingSetting("attention_factor") ?? 1)
     }
     guard let kind = ropeScalingKind else { return .none }
     func value(_ name: String, default fallback: Double? = nil) throws -> Double {
@@ -52,6 +61,10 @@ extension Checkpoint {
       return .llama3(
         factor: try value("factor"), low: try value("low_freq_factor"), high: try value("high_freq_factor"),
         original: try value("original_max_position_embeddings"))
+    // The first files of Phi-3 have older names for longrope.
+    case "longrope", "su": return try longRope(rotary: rotary, context: context)
+    case "yarn" where self["rope_scaling"]?["short_factor"] != nil:
+      return try longRope(rotary: rotary, context: context)
     case "yarn":
       let factor = try value("factor")
       func magnitude(_ scale: Double) -> Double { factor <= 1 ? 1 : 0.1 * scale * log(factor) + 1 }
@@ -68,8 +81,50 @@ extension Checkpoint {
     case "dynamic": return .dynamic(factor: try value("factor"), original: context)
     default:
       throw error(
-        "rope scaling '\(kind)' is not supported; known: linear, llama3, yarn, dynamic")
+        "rope scaling '\(kind)' is not supported; known: linear, llama3, yarn, dynamic, longrope")
     }
+  }
+
+  /// Two lists of factors; without `attention_factor` it is √(1 + ln(factor) / ln(original)), with the factor by which the
+  /// context has grown.
+  private func longRope(rotary: Int, context: Int) throws -> RopeScaling {
+    func list(_ name: String) throws -> [Double] {
+      let values = self["rope_scaling"]?[name]?.array?.map { $0.double ?? .nan }
+      return try ropeFactors(values, "rope_scaling.\(name)", rotary)
+    }
+    let original = try originalContext(context)
+    let grown = isSet("original_max_position_embeddings") ? Double(context) / Double(original) : nil
+    let factor = grown ?? ropeScalingSetting("factor")
+    let attention =
+      ropeScalingSetting("attention_factor")
+      ?? factor.map { $0 <= 1 ? 1 : (1 + log($0) / log(Double(original))).squareRoot() }
+    guard let attention, attention.isFinite, attention > 0 else {
+      throw error("rope_scaling longrope has neither an attention_factor nor a factor above 0")
+    }
+    return .longRope(
+      short: try list("short_factor"), long: try list("long_factor"), original: original,
+      attention: attention)
+  }
+
+  /// The context of the first training: config.json's own setting, one of rope_scaling, or the whole context.
+  private func originalContext(_ context: Int) throws -> Int {
+    let name = "original_max_position_embeddings"
+    if isSet(name) { return try size(name) }
+    guard let value = ropeScalingSetting(name) else { return context }
+    guard let original = Int(exactly: value), (2...1 << 24).contains(original) else {
+      throw error("rope_scaling has the \(name) \(value), expected a whole number from 2 to \(1 << 24)")
+    }
+    return original
+  }
+
+  private func ropeFactors(_ values: [Double]?, _ name: String, _ rotary: Int) throws -> [Double] {
+    guard let values, values.count == rotary / 2 else {
+      throw error("\(name) has \(values?.count ?? 0) factors, expected \(rotary / 2)")
+    }
+    guard values.allSatisfy({ $0.isFinite && $0 > 0 }) else {
+      throw error("\(name) holds a factor that is no number above 0")
+    }
+    return values
   }
 }
 
@@ -80,16 +135,19 @@ final class RotaryPositions {
   private let base: Double
   private let scaling: RopeScaling
   private let pairing: Rope.Pairing
-  private var table: (capacity: Int, rows: RopeTable)?
+  private var table: (capacity: Int, stretch: RopeStretch, rows: RopeTable)?
 
+  /// `isScaled`: as the file's rope scaling has it.
   init(
-    _ c: Checkpoint, on backend: any Backend, rotary: Int, context: Int, base: Double, pairing: Rope.Pairing
+    _ c: Checkpoint, on backend: any Backend, rotary: Int, context: Int, base: Double, pairing: Rope.Pairing,
+    isScaled: Bool = true
   ) throws {
+    guard base > 0 else { throw c.error("rope_theta is \(base), expected a number above 0") }
     guard rotary > 0, rotary % 2 == 0 else {
       throw c.error("\(rotary) rotary elements of a head, expected an even number from 2 on")
     }
     (self.backend, self.rotary, self.base, self.pairing) = (backend, rotary, base, pairing)
-    scaling = try c.ropeScaling(rotary: rotary, context: context)
+    scaling = isScaled ? try c.ropeScaling(rotary: rotary, context: context) : .none
   }
 
   /// The most tokens that the scaling serves, of a model trained with `context`.
@@ -97,30 +155,38 @@ final class RotaryPositions {
     if case .dynamic(let factor, let original) = scaling { Int(factor * Double(original)) } else { context }
   }
 
-  /// The table for sequences of up to `capacity` tokens. Only `dynamic` depends on it, so that a cached key never changes.
+  /// The table for sequences of up to `capacity` tokens. `dynamic` and `longrope` depend on that room, not on the tokens that
+  /// are there, so that a cached key never changes.
   func table(capacity: Int) throws -> RopeTable {
-    let isExact = if case .dynamic = scaling { true } else { false }
-    if let table, isExact ? table.capacity == capacity : table.capacity >= capacity { return table.rows }
-    let stretched = scaling.stretched(base: base, rotary: rotary, capacity: capacity)
+    let stretch = scaling.stretch(base: base, rotary: rotary, capacity: capacity)
+    if let table, table.capacity >= capacity, table.stretch == stretch { return table.rows }
     let rows = try backend.ropeTable(
-      length: capacity, rotary: rotary, base: stretched.base, factors: stretched.factors,
-      magnitude: stretched.magnitude, pairing: pairing)
-    table = (capacity, rows)
+      length: capacity, rotary: rotary, base: stretch.base, factors: stretch.factors,
+      magnitude: stretch.magnitude, pairing: pairing)
+    table = (capacity, stretch, rows)
     return rows
   }
 }
 
+/// The base, what each pair's frequency is divided by, and what cosines and sines are multiplied by.
+struct RopeStretch: Equatable {
+  var base: Double
+  var factors: [Double]?
+  var magnitude: Double = 1
+}
+
 extension RopeScaling {
-  /// The base, what each pair's frequency is divided by, and what cosines and sines are multiplied by.
-  func stretched(base: Double, rotary: Int, capacity: Int) -> (
-    base: Double, factors: [Double]?, magnitude: Double
-  ) {
+  /// What it makes of a model's own base, for sequences of up to `capacity` tokens.
+  func stretch(base: Double, rotary: Int, capacity: Int) -> RopeStretch {
     let pairs = rotary / 2
     let frequencies = (0..<pairs).map { pow(base, -2 * Double($0) / Double(rotary)) }
     switch self {
-    case .none: return (base, nil, 1)
-    case .linear(let factor): return (base, [Double](repeating: factor, count: pairs), 1)
-    case .factors(let factors): return (base, factors, 1)
+    case .none: return RopeStretch(base: base)
+    case .linear(let factor):
+      return RopeStretch(base: base, factors: [Double](repeating: factor, count: pairs))
+    case .factors(let factors): return RopeStretch(base: base, factors: factors)
+    case .longRope(let short, let long, let original, let attention):
+      return RopeStretch(base: base, factors: capacity > original ? long : short, magnitude: attention)
     case .llama3(let factor, let low, let high, let original):
       let factors = frequencies.map { frequency in
         let wavelength = 2 * Double.pi / frequency
@@ -129,7 +195,7 @@ extension RopeScaling {
         let share = (original / wavelength - low) / (high - low)
         return 1 / ((1 - share) / factor + share)
       }
-      return (base, factors, 1)
+      return RopeStretch(base: base, factors: factors)
     case .yarn(let factor, let fast, let slow, let original, let attention, let truncates):
       // The pair that turns so many times over the original length.
       func pair(turning turns: Double) -> Double {
@@ -143,11 +209,11 @@ extension RopeScaling {
         let ramp = min(max((Double(index) - first) / (last - first), 0), 1)
         return 1 / (ramp / factor + 1 - ramp)
       }
-      return (base, factors, attention)
+      return RopeStretch(base: base, factors: factors, magnitude: attention)
     case .dynamic(let factor, let original):
       let room = Double(max(capacity, original)) / Double(original)
       let exponent = Double(rotary) / Double(rotary - 2)
-      return (base * pow(factor * room - (factor - 1), exponent), nil, 1)
+      return RopeStretch(base: base * pow(factor * room - (factor - 1), exponent))
     }
   }
 }
@@ -168,6 +234,6 @@ extension RopeScaling {
 
   /// What each pair's frequency is divided by, as GGUF's rope_freqs.weight has it.
   package func factors(base: Double, rotary: Int) -> [Float] {
-    (stretched(base: base, rotary: rotary, capacity: 1).factors ?? []).map { Float($0) }
+    (stretch(base: base, rotary: rotary, capacity: 1).factors ?? []).map { Float($0) }
   }
 }

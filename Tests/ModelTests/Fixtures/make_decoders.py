@@ -16,10 +16,13 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from transformers import (
-    BloomConfig, BloomForCausalLM, FalconConfig, FalconForCausalLM, Gemma2Config, Gemma2ForCausalLM, GemmaConfig,
-    GemmaForCausalLM, GPTJConfig, GPTJForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM, LlamaConfig, LlamaForCausalLM,
-    MistralConfig, MistralForCausalLM, MixtralConfig, MixtralForCausalLM, MptConfig, MptForCausalLM, OpenAIGPTConfig,
-    OpenAIGPTLMHeadModel, OPTConfig, OPTForCausalLM, PhiConfig, PhiForCausalLM, Qwen2Config, Qwen2ForCausalLM,
+    BloomConfig, BloomForCausalLM, FalconConfig, FalconForCausalLM, Gemma2Config, Gemma2ForCausalLM, Gemma3Config,
+    Gemma3ForCausalLM, Gemma3ForConditionalGeneration, Gemma3TextConfig, GemmaConfig, GemmaForCausalLM, GPTJConfig, GPTJForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM,
+    LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, MixtralConfig, MixtralForCausalLM, MptConfig,
+    MptForCausalLM, Olmo2Config, Olmo2ForCausalLM, OpenAIGPTConfig, OpenAIGPTLMHeadModel, OPTConfig, OPTForCausalLM,
+    Phi3Config, Phi3ForCausalLM, PhiConfig, PhiForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen2MoeConfig,
+    Qwen2MoeForCausalLM, Qwen3Config, Qwen3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM, SmolLM3Config,
+    SmolLM3ForCausalLM, StableLmConfig, StableLmForCausalLM, Starcoder2Config, Starcoder2ForCausalLM,
 )
 
 from make_models import HERE, QUANTS, ids, permuted, perturb, record, save, write_gguf
@@ -31,6 +34,10 @@ llama = dict(hidden_size=48, num_attention_heads=6, num_key_value_heads=2, head_
              eos_token_id=2)
 
 
+plain = {k: v for k, v in llama.items() if k != "head_dim"}
+stable = {k: v for k, v in plain.items() if k != "rms_norm_eps"}
+
+
 def eager(config):
     config._attn_implementation = "eager"
     return config
@@ -39,6 +46,29 @@ def eager(config):
 def scaled(**scaling):
     return LlamaForCausalLM(LlamaConfig(**llama | dict(
         max_position_embeddings=scaling.pop("context", 64), rope_scaling=scaling, head_dim=16, hidden_size=40)))
+
+
+def phi3(original, context, **others):
+    return Phi3ForCausalLM(Phi3Config(
+        **plain | dict(num_attention_heads=3, num_key_value_heads=1, max_position_embeddings=context),
+        original_max_position_embeddings=original, partial_rotary_factor=0.75, pad_token_id=0, rope_scaling=dict(
+            type="longrope", short_factor=[1.0, 1.1, 1.3, 1.6, 2.0, 2.5], long_factor=[1.0, 1.4, 2.3, 4.0, 6.5, 9.0]),
+        **others))
+
+
+def gemma3_images():
+    """The decoder of a model of text and images, beside the smallest part for these."""
+    text = dict(hidden_size=16, intermediate_size=28, num_hidden_layers=2, sliding_window=5, vocab_size=101,
+                rope_scaling=dict(rope_type="linear", factor=8.0))
+    vision = dict(hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2, image_size=8, patch_size=4)
+    return Gemma3ForConditionalGeneration(Gemma3Config(
+        text_config=text, vision_config=vision, mm_tokens_per_image=4, image_token_index=100, boi_token_index=99,
+        eoi_token_index=98))
+
+
+def experts(config, **others):
+    return config(**plain | dict(
+        num_experts=5, num_experts_per_tok=2, moe_intermediate_size=28, num_key_value_heads=2) | others)
 
 
 MODELS = {
@@ -92,13 +122,69 @@ MODELS = {
     "rope-yarn": lambda: scaled(rope_type="yarn", factor=4.0, original_max_position_embeddings=16, beta_fast=2.0,
                                 beta_slow=0.5),
     "rope-dynamic": lambda: scaled(rope_type="dynamic", factor=4.0, context=16),
+    # Appended, so that the numbers of those above, which seed them, stay.
+    "rope-longrope": lambda: scaled(
+        rope_type="longrope", factor=4.0, short_factor=[1.0, 1.2, 1.5, 2.0, 2.4, 3.0, 3.1, 4.0], long_factor=[9.0] * 8),
+    "llama-bias": lambda: LlamaForCausalLM(LlamaConfig(**llama, attention_bias=True, mlp_bias=True)),
+    "mistral-full": lambda: MistralForCausalLM(MistralConfig(**llama | dict(head_dim=12), sliding_window=None)),
+    "mixtral-window": lambda: MixtralForCausalLM(MixtralConfig(
+        **llama | dict(intermediate_size=44), num_local_experts=3, num_experts_per_tok=1, sliding_window=6)),
+    "falcon-sequential": lambda: FalconForCausalLM(FalconConfig(
+        hidden_size=48, num_attention_heads=3, num_hidden_layers=2, vocab_size=101, max_position_embeddings=64,
+        multi_query=True, parallel_attn=False, bias=True, alibi=False)),
+    "falcon-one-norm": lambda: FalconForCausalLM(FalconConfig(
+        hidden_size=48, num_attention_heads=6, num_kv_heads=2, num_hidden_layers=2, vocab_size=101,
+        max_position_embeddings=64, new_decoder_architecture=True, num_ln_in_parallel_attn=1, bias=False, alibi=False,
+        ffn_hidden_size=76)),
+    "bloom-normed": lambda: BloomForCausalLM(BloomConfig(
+        hidden_size=48, n_head=6, n_layer=2, vocab_size=101, seq_length=64, bos_token_id=1, eos_token_id=2,
+        apply_residual_connection_post_layernorm=True)),
+    "phi-normed": lambda: PhiForCausalLM(PhiConfig(
+        **{k: v for k, v in plain.items() if k != "rms_norm_eps"}, partial_rotary_factor=0.5, hidden_act="gelu_new",
+        qk_layernorm=True)),
+    "mpt-clipped": lambda: MptForCausalLM(MptConfig(
+        d_model=48, n_heads=6, n_layers=2, vocab_size=101, max_seq_len=64, attn_config=dict(clip_qkv=1.5))),
+    "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**llama | dict(head_dim=12), tie_word_embeddings=True)),
+    "qwen3-window": lambda: Qwen3ForCausalLM(Qwen3Config(
+        **llama, use_sliding_window=True, sliding_window=5, max_window_layers=1, attention_bias=True)),
+    "phi3": lambda: phi3(16, 64, sliding_window=9),
+    "phi3-short": lambda: phi3(48, 96),
+    "gemma3": lambda: Gemma3ForCausalLM(Gemma3TextConfig(
+        **llama | dict(hidden_size=40, num_attention_heads=4, head_dim=12, intermediate_size=52, num_hidden_layers=7),
+        sliding_window=6, query_pre_attn_scalar=10, rope_local_base_freq=500.0, final_logit_softcapping=5.0,
+        rope_scaling=dict(rope_type="linear", factor=4.0))),
+    "starcoder2": lambda: Starcoder2ForCausalLM(Starcoder2Config(
+        **{k: v for k, v in plain.items() if k != "rms_norm_eps"}, sliding_window=7)),
+    "qwen2-moe": lambda: Qwen2MoeForCausalLM(experts(Qwen2MoeConfig, shared_expert_intermediate_size=36)),
+    "qwen3-moe": lambda: Qwen3MoeForCausalLM(experts(Qwen3MoeConfig, head_dim=8, norm_topk_prob=True)),
+    "qwen3-moe-mixed": lambda: Qwen3MoeForCausalLM(experts(
+        Qwen3MoeConfig, head_dim=8, num_hidden_layers=4, decoder_sparse_step=2, mlp_only_layers=[3],
+        norm_topk_prob=False)),
+    "olmo2": lambda: Olmo2ForCausalLM(Olmo2Config(**plain)),
+    "smollm3": lambda: SmolLM3ForCausalLM(SmolLM3Config(**plain | dict(num_hidden_layers=5), pad_token_id=0)),
+    "smollm3-window": lambda: SmolLM3ForCausalLM(SmolLM3Config(
+        **plain | dict(num_hidden_layers=3), pad_token_id=0, use_sliding_window=True, sliding_window=6,
+        no_rope_layers=[1, 0, 1])),
+    "stablelm": lambda: StableLmForCausalLM(StableLmConfig(**stable, partial_rotary_factor=0.5)),
+    "stablelm-parallel": lambda: StableLmForCausalLM(StableLmConfig(
+        **stable, partial_rotary_factor=0.25, use_qkv_bias=True, use_parallel_residual=True)),
+    "gemma3-images": gemma3_images,
 }
 # llama.cpp's architecture of those that it has.
 GGUF = {
     "qwen2": ARCH.QWEN2, "mixtral": ARCH.LLAMA, "gemma": ARCH.GEMMA, "gemma2": ARCH.GEMMA2, "phi": ARCH.PHI2,
     "gpt-neox": ARCH.GPTNEOX, "bloom": ARCH.BLOOM, "mpt": ARCH.MPT, "falcon": ARCH.FALCON, "falcon-new": ARCH.FALCON,
-    "rope-llama3": ARCH.LLAMA, "rope-yarn": ARCH.LLAMA, "rope-linear": ARCH.LLAMA,
+    "rope-llama3": ARCH.LLAMA, "rope-yarn": ARCH.LLAMA, "rope-linear": ARCH.LLAMA, "mistral": ARCH.LLAMA,
+    "mistral-full": ARCH.LLAMA, "llama-bias": ARCH.LLAMA, "mpt-clipped": ARCH.MPT, "qwen3": ARCH.QWEN3,
+    "phi3": ARCH.PHI3, "phi3-short": ARCH.PHI3, "gemma3": ARCH.GEMMA3, "starcoder2": ARCH.STARCODER2,
+    "qwen2-moe": ARCH.QWEN2MOE, "qwen3-moe": ARCH.QWEN3MOE, "olmo2": ARCH.OLMO2, "smollm3": ARCH.SMOLLM3,
+    "stablelm": ARCH.STABLELM, "stablelm-parallel": ARCH.STABLELM,
 }
+RMS = (ARCH.LLAMA, ARCH.QWEN2, ARCH.QWEN2MOE, ARCH.QWEN3, ARCH.QWEN3MOE, ARCH.PHI3, ARCH.GEMMA, ARCH.GEMMA2, ARCH.GEMMA3,
+       ARCH.OLMO2, ARCH.SMOLLM3)
+TURNED = (ARCH.LLAMA, ARCH.QWEN2, ARCH.QWEN2MOE, ARCH.QWEN3, ARCH.QWEN3MOE, ARCH.PHI3, ARCH.GPTNEOX, ARCH.PHI2,
+          ARCH.STARCODER2, ARCH.OLMO2, ARCH.SMOLLM3, ARCH.STABLELM)
+PERMUTED = (ARCH.LLAMA, ARCH.SMOLLM3)
 
 
 def grouped(name, groups, heads, size):
@@ -131,9 +217,11 @@ def as_gguf(name, model, arch, tokens):
             layer, expert, part = key.split(".")[2], int(key.split(".")[5]), key.split(".")[6]
             experts.setdefault((int(layer), part), {})[expert] = array
             continue
-        if arch == ARCH.LLAMA and ("q_proj" in key or "k_proj" in key):
-            array = permuted(array, heads if "q_proj" in key else keys)
-        if arch in (ARCH.GEMMA, ARCH.GEMMA2) and "norm" in key:
+        if arch in PERMUTED and ("q_proj" in key or "k_proj" in key):
+            array = permuted(array.reshape(len(array), -1), heads if "q_proj" in key else keys).reshape(array.shape)
+        if "shared_expert_gate" in key:
+            array = array[0]
+        if arch in (ARCH.GEMMA, ARCH.GEMMA2, ARCH.GEMMA3) and "norm" in key:
             array = array + 1
         if "query_key_value" in key:
             array = grouped(name, keys, heads, size)(array)
@@ -141,12 +229,16 @@ def as_gguf(name, model, arch, tokens):
         assert any(known), key
         tensors[known[0] or known[1]] = (array, QUANTS.F32)
     for (layer, part), each in experts.items():
-        stem = {"w1": "ffn_gate_exps", "w2": "ffn_down_exps", "w3": "ffn_up_exps"}[part]
+        stem = {"w1": "ffn_gate_exps", "w2": "ffn_down_exps", "w3": "ffn_up_exps", "gate_proj": "ffn_gate_exps",
+                "down_proj": "ffn_down_exps", "up_proj": "ffn_up_exps"}[part]
         tensors[f"blk.{layer}.{stem}.weight"] = (np.stack([each[i] for i in sorted(each)]), QUANTS.F32)
     if name == "rope-llama3":  # what the converter makes of rope_scaling
         factors = model.model.rotary_emb.inv_freq.double()
         plain = 1.0 / 10000 ** (torch.arange(0, size, 2).double() / size)
         tensors["rope_freqs.weight"] = ((plain / factors).numpy(), QUANTS.F32)
+    if arch == ARCH.PHI3:
+        for kind in ("long", "short"):
+            tensors[f"rope_factors_{kind}.weight"] = (np.array(c.rope_scaling[f"{kind}_factor"]), QUANTS.F32)
 
     def fill(w):
         w.add_context_length(get("max_position_embeddings", "max_seq_len", "seq_length"))
@@ -155,24 +247,45 @@ def as_gguf(name, model, arch, tokens):
         w.add_feed_forward_length(get("intermediate_size", "ffn_hidden_size") or 4 * width)
         w.add_head_count(heads)
         w.add_head_count_kv(keys)
-        if arch in (ARCH.LLAMA, ARCH.QWEN2, ARCH.GEMMA, ARCH.GEMMA2):
+        if arch in RMS:
             w.add_layer_norm_rms_eps(c.rms_norm_eps)
         else:
-            w.add_layer_norm_eps(get("layer_norm_eps", "layer_norm_epsilon"))
+            w.add_layer_norm_eps(get("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon"))
         if get("head_dim"):
             w.add_key_length(size)
             w.add_value_length(size)
-        if arch in (ARCH.LLAMA, ARCH.QWEN2, ARCH.GPTNEOX, ARCH.PHI2):
+        if arch in TURNED:
             w.add_rope_freq_base(c.rope_theta)
             w.add_rope_dimension_count(int(size * (get("partial_rotary_factor", "rotary_pct") or 1)))
         if name == "mixtral":
             w.add_expert_count(c.num_local_experts)
             w.add_expert_used_count(c.num_experts_per_tok)
+        if name.endswith("-moe"):
+            w.add_expert_count(c.num_experts)
+            w.add_expert_used_count(c.num_experts_per_tok)
+            w.add_expert_feed_forward_length(c.moe_intermediate_size)
+        if name == "qwen2-moe":
+            w.add_expert_shared_feed_forward_length(c.shared_expert_intermediate_size)
         if name == "gemma2":
             w.add_attn_logit_softcapping(c.attn_logit_softcapping)
+        if name in ("gemma2", "gemma3"):
             w.add_final_logit_softcapping(c.final_logit_softcapping)
+        if name in ("gemma2", "gemma3", "mistral", "starcoder2"):
             w.add_sliding_window(c.sliding_window)
-        if name == "mpt":
+        if name == "gemma3":
+            w.add_rope_freq_base(c.rope_theta)
+            w.add_float32("gemma3.rope.freq_base_swa", c.rope_local_base_freq)
+            w.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+            w.add_rope_scaling_factor(c.rope_scaling["factor"])
+        if arch == ARCH.PHI3:  # as the converter has it: 0 for no window
+            w.add_sliding_window(c.sliding_window or 0)
+            w.add_rope_scaling_orig_ctx_len(c.original_max_position_embeddings)
+            w.add_rope_scaling_attn_factors(model.model.rotary_emb.attention_scaling)
+        if name == "mpt-clipped":
+            w.add_clamp_kqv(c.attn_config.clip_qkv)
+        if arch == ARCH.STABLELM:
+            w.add_parallel_residual(c.use_parallel_residual)
+        if arch == ARCH.MPT:
             w.add_max_alibi_bias(c.attn_config.alibi_bias_max)
         if name == "gpt-neox":
             w.add_parallel_residual(c.use_parallel_residual)
@@ -284,19 +397,25 @@ def main(wanted):
                 for key, p in model.named_parameters():
                     if p.dim() == 1:
                         p.sub_(1)
-                model.model.embed_tokens.weight.mul_(0.6)
+                model.get_input_embeddings().weight.mul_(0.6)
         tokens = ids(33, 101, seed=200 + number)
         save(f"decoders/{name}", model, torch.float16, tokens)
+        if name == "gemma3-images":  # published files say no more of the text than this
+            path = HERE / "decoders" / name / "config.json"
+            config = json.loads(path.read_text())
+            said = ("hidden_size", "intermediate_size", "num_hidden_layers", "sliding_window", "rope_scaling", "model_type")
+            config["text_config"] = {k: config["text_config"][k] for k in said}
+            path.write_text(json.dumps(config, indent=2) + "\n")
         if name in GGUF:
             if name == "qwen2":  # GGUF has no field for windows that begin with a layer
                 model.config.use_sliding_window, model.config.sliding_window = False, None
                 model.config.layer_types = ["full_attention"] * model.config.num_hidden_layers
                 model = Qwen2ForCausalLM(model.config).eval()
                 model.load_state_dict(type(model).from_pretrained(HERE / "decoders/qwen2").float().state_dict())
-            if name == "gemma2":  # the head's size is all that GGUF has of the scale
+            if name in ("gemma2", "gemma3"):  # the head's size is all that GGUF has of the scale
                 state = model.state_dict()
                 model.config.query_pre_attn_scalar = model.config.head_dim
-                model = Gemma2ForCausalLM(model.config).eval()
+                model = type(model)(model.config).eval()
                 model.load_state_dict(state)
             as_gguf(name, model, GGUF[name], tokens)
     for number, name in enumerate(OWN):
