@@ -194,7 +194,8 @@ extension GGUFNames {
 extension GGUF.Metadata {
   /// Numbers that llama.cpp keeps as f32.
   private static func isReal(_ key: String) -> Bool {
-    ["epsilon", "freq_base", "softcapping", "alibi_bias", "clamp_kqv", "scale"].contains(where: key.hasSuffix)
+    ["epsilon", "freq_base", "freq_base_swa", "softcapping", "alibi_bias", "clamp_kqv", "scale"].contains(
+      where: key.hasSuffix)
   }
 
   mutating func add(setting key: String, _ value: JSON) throws {

@@ -35,7 +35,11 @@ import Testing
     "llama-tied", "llama-untied", "gpt2", "decoders/mistral", "decoders/mixtral", "decoders/gemma",
     "decoders/phi", "decoders/gpt-neox", "decoders/gpt-neox-sequential", "decoders/bloom", "decoders/mpt",
     "decoders/falcon", "decoders/falcon-new", "decoders/rope-linear", "decoders/rope-llama3",
-    "decoders/rope-yarn",
+    "decoders/rope-yarn", "decoders/llama-bias", "decoders/mistral-full", "decoders/qwen3",
+    "decoders/qwen3-moe",
+    "decoders/olmo2", "decoders/smollm3", "decoders/stablelm", "decoders/stablelm-parallel",
+    "decoders/starcoder2",
+    "decoders/mpt-clipped", "decoders/falcon-one-norm",
   ]
 
   /// To GGUF, where names, the rows of q and k, norms and experts differ, and back to the very same numbers.
@@ -73,7 +77,8 @@ import Testing
   /// What the `gguf` package's names and llama.cpp's arrangement make of the same folders.
   @Test(arguments: [
     "mixtral", "gemma", "phi", "gpt-neox", "bloom", "mpt", "falcon", "falcon-new", "rope-llama3", "rope-yarn",
-    "rope-linear",
+    "rope-linear", "mistral", "llama-bias", "qwen3", "qwen3-moe", "olmo2", "smollm3", "stablelm-parallel",
+    "starcoder2", "mpt-clipped",
   ]) func filesAreThoseOfTheGGUFPackage(name: String) throws {
     let scratch = try Scratch()
     try convert(Fixtures.path("decoders/\(name)"), scratch("model.gguf"), .f32)
@@ -91,7 +96,7 @@ import Testing
   }
 
   /// Files whose settings no folder among the fixtures has.
-  @Test(arguments: ["qwen2-gguf", "gemma2-gguf", "mixtral-gguf", "rope-llama3-gguf"])
+  @Test(arguments: ["qwen2-gguf", "gemma2-gguf", "gemma3-gguf", "mixtral-gguf", "rope-llama3-gguf"])
   func fileToFolder(name: String) throws {
     let scratch = try Scratch()
     try convert(Fixtures.path("decoders/\(name)/model.gguf"), scratch("folder"), .f32)
@@ -104,6 +109,9 @@ import Testing
   @Test(arguments: [
     ("decoders/qwen2", "cannot tell use_sliding_window true"),
     ("decoders/gemma2", "cannot tell query_pre_attn_scalar 10"),
+    ("decoders/gemma3", "cannot tell query_pre_attn_scalar 10"),
+    ("decoders/qwen3-moe-mixed", "cannot tell decoder_sparse_step 2"),
+    ("decoders/bloom-normed", "cannot tell apply_residual_connection_post_layernorm true"),
     ("decoders/falcon-alibi", "cannot tell alibi true"), ("decoders/rope-dynamic", "rope scaling 'dynamic'"),
     ("decoders/opt", "names of OPTForCausalLM are not known; known: LlamaForCausalLM"),
     ("bert", "names of BertForMaskedLM are not known"),

@@ -65,15 +65,49 @@ enum Gemma {
     return names
   }()
 
-  static let gguf3 = gguf2.reading(
-    settings: [
-      "rope_local_base_freq": "rope.freq_base_swa",
-      "sliding_window_pattern": "attention.sliding_window_pattern",
-    ],
-    tensors: [
-      "model.layers.{}.self_attn.q_norm": "blk.{}.attn_q_norm",
-      "model.layers.{}.self_attn.k_norm": "blk.{}.attn_k_norm",
-    ])
+  static let gguf3 = {
+    let headNorms = ["self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm"]
+    var names = gguf2.merging(
+      settings: [
+        "rope_local_base_freq": "rope.freq_base_swa",
+        "sliding_window_pattern": "attention.sliding_window_pattern",
+      ],
+      tensors: Dictionary(
+        uniqueKeysWithValues: headNorms.map { ("model.layers.{}.\($0)", "blk.{}.\($1)") }))
+    names.settings["attn_logit_softcapping"] = nil
+    names.arrangements.merge(arranged(headNorms.keys.sorted())) { $1 }
+    names.classes = ["Gemma3ForCausalLM"]
+    names.facts = { config in
+      let size = config["head_dim"]?.int ?? 256
+      let scalar = scalar(
+        layers: config["num_hidden_layers"]?.int ?? 0, width: config["hidden_size"]?.int ?? 0,
+        heads: config["num_attention_heads"]?.int ?? 8, size: size, largest: 62)
+      let found = config["query_pre_attn_scalar"]?.double ?? 256
+      guard found == Double(scalar) else {
+        throw ModelError("GGUF cannot tell query_pre_attn_scalar \(found): it takes \(scalar) for granted")
+      }
+      for (place, kind) in (config["layer_types"]?.array ?? []).enumerated()
+      where kind.string != (place % 6 == 5 ? "full_attention" : "sliding_attention") {
+        throw ModelError("GGUF cannot tell layer_types: it takes a window in five of six for granted")
+      }
+      return [
+        "attention.key_length": JSON(size), "rope.freq_base": config.given("rope_theta") ?? 1_000_000,
+        "rope.freq_base_swa": config.given("rope_local_base_freq") ?? 10000,
+        "attention.sliding_window": config.given("sliding_window") ?? 4096,
+      ]
+    }
+    names.members = { file in
+      func count(_ name: String) -> Int { file["gemma3.\(name)"]?.int ?? 0 }
+      let scalar = scalar(
+        layers: count("block_count"), width: count("embedding_length"), heads: count("attention.head_count"),
+        size: count("attention.key_length"), largest: 62)
+      return [
+        "architectures": ["Gemma3ForCausalLM"], "model_type": "gemma3_text",
+        "query_pre_attn_scalar": JSON(scalar),
+      ]
+    }
+    return names
+  }()
 
   private static let activation: [(name: String, values: [JSON])] = [
     ("hidden_activation", ["gelu_pytorch_tanh"]), ("hidden_act", ["gelu_pytorch_tanh", "gelu"]),

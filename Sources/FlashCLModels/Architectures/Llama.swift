@@ -6,9 +6,10 @@ import FlashCLFiles
 ///     x = x + out(attention(rope(q), rope(k), v)),  [q k v] = rmsNorm(x) · Wᵀ
 ///     x = x + down(silu(gate) · up),                [gate up] = rmsNorm(x) · Wᵀ
 ///
-/// Mistral adds a sliding window, Qwen2 biases of q, k and v and windows in its upper layers, Qwen3 norms of each head's q
-/// and k, SmolLM3 every fourth layer without positions; Mixtral, Qwen2-MoE and Qwen3-MoE put a mixture of experts in the place of the feed-forward layer. Sources: Touvron et
-/// al. 2023; Grattafiori et al. 2024; Jiang et al. 2023 and 2024; Yang et al. 2024 and 2025.
+/// Mistral adds a sliding window, Qwen2 biases of q, k and v and windows in its upper layers, Qwen3 norms of each head's q and k;
+/// SmolLM3 leaves every fourth layer without positions; Mixtral, Qwen2-MoE and Qwen3-MoE put a mixture of experts in the place of
+/// the feed-forward layer. Sources: Touvron et al. 2023; Grattafiori et al. 2024; Jiang et al. 2023 and 2024; Yang et al. 2024 and
+/// 2025; Bakouch et al. 2025.
 enum Llama {
   static let names = [
     "LlamaForCausalLM", "MistralForCausalLM", "MixtralForCausalLM", "Qwen2ForCausalLM", "Qwen2MoeForCausalLM",
@@ -70,14 +71,53 @@ enum Llama {
     return names
   }()
 
-  static let ggufQwen3 = gguf.reading(
-    settings: [
-      "num_experts": "expert_count", "moe_intermediate_size": "expert_feed_forward_length",
-      "shared_expert_intermediate_size": "expert_shared_feed_forward_length",
-    ],
+  private static let headNorms = [
+    "model.layers.{}.self_attn.q_norm": "blk.{}.attn_q_norm",
+    "model.layers.{}.self_attn.k_norm": "blk.{}.attn_k_norm",
+  ]
+
+  /// Windows are told by none of GGUF's fields.
+  private static let withoutWindows: [(name: String, values: [JSON])] = [
+    ("hidden_act", ["silu"]), ("use_sliding_window", [false]),
+  ]
+
+  static let ggufQwen3 = {
+    var names = gguf.family(
+      "Qwen3ForCausalLM", "qwen3", tensors: headNorms, leaving: ["sliding_window", "expert"],
+      fixed: withoutWindows)
+    names.facts = { ["attention.key_length": $0.given("head_dim") ?? 128] }
+    return names
+  }()
+
+  private static let mixture = [
+    "num_experts": "expert_count", "moe_intermediate_size": "expert_feed_forward_length",
+    "shared_expert_intermediate_size": "expert_shared_feed_forward_length",
+  ]
+
+  static let ggufQwen3MoE = {
+    var names = gguf.family(
+      "Qwen3MoeForCausalLM", "qwen3_moe", settings: mixture,
+      tensors: headNorms.merging([
+        "model.layers.{}.mlp.gate": "blk.{}.ffn_gate_inp",
+        "model.layers.{}.mlp.experts.{}.gate_proj": "blk.{}.ffn_gate_exps",
+        "model.layers.{}.mlp.experts.{}.up_proj": "blk.{}.ffn_up_exps",
+        "model.layers.{}.mlp.experts.{}.down_proj": "blk.{}.ffn_down_exps",
+      ]) { $1 }, leaving: ["sliding_window", "local_experts", "shared_expert", "block_sparse_moe"],
+      fixed: withoutWindows + [
+        ("decoder_sparse_step", [1]), ("mlp_only_layers", [[]]), ("norm_topk_prob", [true]),
+      ])
+    names.facts = { config in
+      guard config["norm_topk_prob"]?.bool == true else {
+        throw ModelError("GGUF cannot tell norm_topk_prob false: it takes true for granted")
+      }
+      return [:]
+    }
+    return names
+  }()
+
+  static let ggufQwen2MoE = gguf.reading(
+    settings: mixture,
     tensors: [
-      "model.layers.{}.self_attn.q_norm": "blk.{}.attn_q_norm",
-      "model.layers.{}.self_attn.k_norm": "blk.{}.attn_k_norm",
       "model.layers.{}.mlp.gate": "blk.{}.ffn_gate_inp",
       "model.layers.{}.mlp.shared_expert_gate": "blk.{}.ffn_gate_inp_shexp",
       "model.layers.{}.mlp.shared_expert.gate_proj": "blk.{}.ffn_gate_shexp",
@@ -85,9 +125,25 @@ enum Llama {
       "model.layers.{}.mlp.shared_expert.down_proj": "blk.{}.ffn_down_shexp",
     ])
 
+  static let ggufSmolLM3 = {
+    var names = gguf.family(
+      "SmolLM3ForCausalLM", "smollm3", leaving: ["sliding_window", "expert", "block_sparse_moe"],
+      biases: ["attention_bias": "attn_q", "mlp_bias": "ffn_up"],
+      fixed: withoutWindows + [("no_rope_layer_interval", [4])])
+    names.arrangements = gguf.arrangements
+    names.facts = { config in
+      for (place, turns) in (config["no_rope_layers"]?.array ?? []).enumerated()
+      where (turns.int == 0) != (place % 4 == 3) {
+        throw ModelError("GGUF cannot tell no_rope_layers: it takes every fourth layer for granted")
+      }
+      return [:]
+    }
+    return names
+  }()
+
   static let ggufs = [
-    "llama": gguf, "qwen2": ggufQwen2, "qwen2moe": ggufQwen3, "qwen3": ggufQwen3, "qwen3moe": ggufQwen3,
-    "smollm3": gguf.reading(),
+    "llama": gguf, "qwen2": ggufQwen2, "qwen2moe": ggufQwen2MoE, "qwen3": ggufQwen3, "qwen3moe": ggufQwen3MoE,
+    "smollm3": ggufSmolLM3,
   ]
 
   static func load(_ c: Checkpoint, on backend: any Backend) throws -> DecoderStack {
@@ -95,7 +151,7 @@ enum Llama {
     let heads = try c.size("num_attention_heads")
     let keyHeads = try c.keyHeads(of: heads)
     let hasHeadNorms = c.architecture.lowercased().hasPrefix("qwen3")
-    let isWide = hasHeadNorms && c.format == .huggingFace
+    let isWide = c.architecture == "Qwen3ForCausalLM"
     let size = try c.size("head_dim", default: isWide ? 128 : width / heads)
     let layerCount = try c.size("num_hidden_layers")
     let inner = try c.size("intermediate_size")

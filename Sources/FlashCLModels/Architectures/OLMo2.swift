@@ -1,4 +1,5 @@
 import FlashCL
+import FlashCLFiles
 
 /// OLMo 2: Llama's parts with norms behind each half in place of before it, and of all queries and all keys of a token.
 ///
@@ -9,12 +10,14 @@ import FlashCL
 enum OLMo2 {
   static let names = ["Olmo2ForCausalLM"]
 
-  static let gguf = Llama.gguf.reading(tensors: [
-    "model.layers.{}.self_attn.q_norm": "blk.{}.attn_q_norm",
-    "model.layers.{}.self_attn.k_norm": "blk.{}.attn_k_norm",
-    "model.layers.{}.post_attention_layernorm": "blk.{}.post_attention_norm",
-    "model.layers.{}.post_feedforward_layernorm": "blk.{}.post_ffw_norm",
-  ])
+  static let gguf = Llama.gguf.family(
+    "Olmo2ForCausalLM", "olmo2",
+    tensors: [
+      "model.layers.{}.self_attn.q_norm": "blk.{}.attn_q_norm",
+      "model.layers.{}.self_attn.k_norm": "blk.{}.attn_k_norm",
+      "model.layers.{}.post_attention_layernorm": "blk.{}.post_attention_norm",
+      "model.layers.{}.post_feedforward_layernorm": "blk.{}.post_ffw_norm",
+    ], leaving: ["expert", "block_sparse_moe"])
 
   static func load(_ c: Checkpoint, on backend: any Backend) throws -> DecoderStack {
     let width = try c.size("hidden_size")

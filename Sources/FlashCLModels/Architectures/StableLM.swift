@@ -1,4 +1,5 @@
 import FlashCL
+import FlashCLFiles
 
 /// StableLM: Llama's layers with layer norms and rotary positions for a part of each head; in one of its sizes attention and
 /// feed-forward layer stand side by side behind one norm.
@@ -10,7 +11,17 @@ import FlashCL
 enum StableLM {
   static let names = ["StableLmForCausalLM"]
 
-  static let gguf = Llama.gguf.reading(settings: ["layer_norm_eps": "attention.layer_norm_epsilon"])
+  static let gguf = {
+    var names = Llama.gguf.family(
+      "StableLmForCausalLM", "stablelm",
+      settings: [
+        "layer_norm_eps": "attention.layer_norm_epsilon", "use_parallel_residual": "use_parallel_residual",
+      ], leaving: ["rms_norm_eps", "sliding_window", "expert", "block_sparse_moe"],
+      biases: ["use_qkv_bias": "attn_q"],
+      fixed: [("hidden_act", ["silu"]), ("qk_layernorm", [false])])
+    names.rotaryShare = ("partial_rotary_factor", 0.25)
+    return names
+  }()
 
   static func load(_ c: Checkpoint, on backend: any Backend) throws -> DecoderStack {
     let width = try c.size("hidden_size")

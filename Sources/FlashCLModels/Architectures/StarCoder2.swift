@@ -1,4 +1,5 @@
 import FlashCL
+import FlashCLFiles
 
 /// StarCoder2: layer norms, rotary positions, grouped heads, biases, a plain feed-forward layer and a window.
 ///
@@ -8,11 +9,13 @@ import FlashCL
 enum StarCoder2 {
   static let names = ["Starcoder2ForCausalLM"]
 
-  static let gguf = Llama.gguf.reading(
-    settings: ["norm_epsilon": "attention.layer_norm_epsilon"],
+  static let gguf = Llama.gguf.family(
+    "Starcoder2ForCausalLM", "starcoder2", settings: ["norm_epsilon": "attention.layer_norm_epsilon"],
     tensors: [
       "model.layers.{}.mlp.c_fc": "blk.{}.ffn_up", "model.layers.{}.mlp.c_proj": "blk.{}.ffn_down",
-    ])
+    ],
+    leaving: ["rms_norm_eps", "expert", "block_sparse_moe", "gate_proj", "up_proj", "down_proj"],
+    biases: ["use_bias": "attn_q"], fixed: [("hidden_act", ["gelu_pytorch_tanh"])])
 
   static func load(_ c: Checkpoint, on backend: any Backend) throws -> DecoderStack {
     let width = try c.size("hidden_size")

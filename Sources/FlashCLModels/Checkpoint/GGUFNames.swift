@@ -53,6 +53,28 @@ package struct GGUFNames: Sendable {
       settings: self.settings.merging(settings) { $1 }, tensors: self.tensors.merging(tensors) { $1 })
   }
 
+  /// The names of a family of its own, with more of them and without those that hold one of `leaving`; nothing is rearranged.
+  /// `biases` are config.json's switches for a bias of the first layer.
+  func family(
+    _ name: String, _ type: String, settings: [String: String] = [:], tensors: [String: String] = [:],
+    leaving: [String] = [], biases: [String: String] = ["attention_bias": "attn_q"],
+    fixed: [(name: String, values: [JSON])] = [("hidden_act", ["silu"])]
+  ) -> GGUFNames {
+    var names = reading(settings: settings, tensors: tensors)
+    func isLeft(_ name: String) -> Bool { leaving.contains { name.contains($0) } }
+    names.settings = names.settings.filter { !isLeft($0.key) }
+    names.tensors = names.tensors.filter { !isLeft($0.key) }
+    (names.classes, names.fixed) = ([name], fixed)
+    names.members = { file in
+      var members: [String: JSON] = ["architectures": [JSON(name)], "model_type": JSON(type)]
+      for (name, part) in biases {
+        members[name] = .bool(file.entry(named: "blk.0.\(part).bias") != nil)
+      }
+      return members
+    }
+    return names
+  }
+
   /// A tensor's name in the file; a name that is not known here is the file's own.
   func tensor(_ name: String) -> String {
     guard let numbered = NumberedName(name, upTo: 1), let found = tensors[numbered.stem] else { return name }
