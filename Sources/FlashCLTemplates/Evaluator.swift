@@ -62,18 +62,20 @@ extension Renderer {
 
   private func variable(_ name: String) throws -> Value {
     if let value = scope[name] { return value }
-    if ["varargs", "kwargs", "caller", "self", "super", "context"].contains(name) {
+    if name == "self" || name == "super" {
       throw Fault.unsupported("the variable '\(name)'")
     }
     return .undefined("'\(name)' is undefined")
   }
 
-  /// An expression's text where it is printed or joined: there `safe` changes nothing.
+  /// An expression's text where it is printed or joined: there `safe` changes nothing, and `escape` no more than characters.
   func printed(_ expression: Expression) throws -> String {
-    if case .filter(let operand, let filter) = expression.kind, filter.name == "safe",
-      filter.arguments.all.isEmpty
-    {
-      return try printed(operand)
+    if case .filter(let operand, let filter) = expression.kind, filter.arguments.all.isEmpty {
+      if filter.name == "safe" { return try printed(operand) }
+      if ["e", "escape"].contains(filter.name) {
+        let value = try evaluate(operand)
+        return try located(filter.place) { try checked(Text.escaped(text(of: value))) }
+      }
     }
     let value = try evaluate(expression)
     return try located(expression.place) { try text(of: value) }
@@ -185,7 +187,8 @@ extension Renderer {
       let scalars = Array(text.unicodeScalars)
       return .string(String(try places(scalars.count).lazy.map { scalars[$0] }))
     case .list(let list) where list.isIndexed:
-      return .list(try TemplateList(places(list.items.count).map { list.items[$0] }, list.kind))
+      return .list(
+        try TemplateList(places(list.items.count).map { list.items[$0] }, list.isGroup ? .tuple : list.kind))
     case .undefined(let reason): throw Fault(reason)
     default: throw Fault("'\(value.typeName)' object has no slices")
     }
@@ -199,13 +202,27 @@ extension Renderer {
     var named: [(name: String, value: Value)] = []
 
     var isEmpty: Bool { positional.isEmpty && named.isEmpty }
-    var count: Int { positional.count + named.count }
+
+    mutating func add(_ name: String, _ value: Value) throws {
+      guard !named.contains(where: { $0.name == name }) else { throw Fault("two values for '\(name)'") }
+      named.append((name, value))
+    }
   }
 
   func values(of arguments: Arguments) throws -> Given {
-    Given(
-      positional: try arguments.positional.map(evaluate),
-      named: try arguments.named.map { (name: $0.name, value: try evaluate($0.value)) })
+    var given = Given(positional: try arguments.positional.map(evaluate))
+    if let list = arguments.spread { given.positional += try elements(of: evaluate(list)) }
+    for (name, value) in arguments.named { try given.add(name, evaluate(value)) }
+    if let value = try arguments.spreadNamed.map(evaluate) {
+      guard case .dictionary(let dictionary) = value else {
+        throw Fault("argument after ** must be a mapping, not \(value.typeName)")
+      }
+      for (key, value) in dictionary.members {
+        guard case .string(let name) = key else { throw Fault("keywords must be strings") }
+        try given.add(name, value)
+      }
+    }
+    return given
   }
 
   func apply(_ filter: Application, to value: Value) throws -> Value {
@@ -216,6 +233,14 @@ extension Renderer {
   func call(_ function: Value, _ given: Given) throws -> Value {
     switch function {
     case .object(let macro as Macro): return try call(macro, given)
+    case .object(let loop as LoopState):
+      guard let recurse = loop.recurse else {
+        throw Fault("The loop must have the 'recursive' marker to be called recursively.")
+      }
+      guard given.named.isEmpty, given.positional.count == 1 else {
+        throw Fault("'loop' is called with what to go through")
+      }
+      return .string(try recurse(given.positional[0]))
     case .object(let function as GlobalFunction): return try call(function.name, given)
     case .object(let method as Method):
       if case .object(let loop as LoopState) = method.receiver {
@@ -229,27 +254,40 @@ extension Renderer {
 
   private func call(_ macro: Macro, _ given: Given) throws -> Value {
     let (name, parameters) = (macro.definition.name, macro.definition.parameters)
-    guard given.positional.count <= parameters.count else {
-      throw Fault("macro '\(name)' takes not more than \(parameters.count) argument(s)")
-    }
+    let reads = macro.definition.reads
+    var rest = given.named
     let inner = Scope(macro.scope)
-    for (name, value) in given.named where !parameters.contains(where: { $0.name == name }) {
-      _ = value
-      throw Fault("macro '\(macro.definition.name)' takes no keyword argument '\(name)'")
-    }
     let text = try capture(in: inner) {
       for (place, parameter) in parameters.enumerated() {
-        let named = given.named.last { $0.name == parameter.name }?.value
         if place < given.positional.count {
-          if named != nil { throw Fault("macro '\(name)' got two values for '\(parameter.name)'") }
           inner.variables[parameter.name] = given.positional[place]
-        } else if let named {
-          inner.variables[parameter.name] = named
+        } else if let found = rest.firstIndex(where: { $0.name == parameter.name }) {
+          inner.variables[parameter.name] = rest.remove(at: found).value
         } else {
           inner.variables[parameter.name] =
             try parameter.fallback.map(evaluate)
             ?? .undefined("parameter '\(parameter.name)' was not provided")
         }
+      }
+      if reads.contains("caller") {
+        let caller = rest.firstIndex { $0.name == "caller" }.map { rest.remove(at: $0).value } ?? .none
+        if case .none = caller {
+          inner.variables["caller"] = .undefined("No caller defined")
+        } else {
+          inner.variables["caller"] = caller
+        }
+      }
+      if reads.contains("kwargs") {
+        inner.variables["kwargs"] = .dictionary(
+          try TemplateDictionary(rest.map { (key: .string($0.name), value: $0.value) }))
+      } else if let (other, _) = rest.first {
+        throw Fault("macro '\(name)' takes no keyword argument '\(other)'")
+      }
+      let more = given.positional.dropFirst(parameters.count)
+      if reads.contains("varargs") {
+        inner.variables["varargs"] = .list(try TemplateList(Array(more), .tuple))
+      } else if !more.isEmpty {
+        throw Fault("macro '\(name)' takes not more than \(parameters.count) argument(s)")
       }
       return try run(macro.definition.body)
     }

@@ -145,7 +145,9 @@ extension Parser {
       case "true", "True": return try node(.literal(.bool(true)), at: place)
       case "false", "False": return try node(.literal(.bool(false)), at: place)
       case "none", "None": return try node(.literal(.none), at: place)
-      default: return try node(.name(name), at: place)
+      default:
+        reads(name)
+        return try node(.name(name), at: place)
       }
     case .string(var text):
       advance()

@@ -23,16 +23,21 @@ extension Renderer.Given {
 extension Renderer {
   /// Each filter that is here, with its parameters; nil where it checks them itself.
   private static let filters: [String: [String]?] = [
-    "abs": [], "attr": ["name"], "capitalize": [], "count": [], "default": ["default_value", "boolean"],
+    "abs": [], "attr": ["name"], "batch": ["linecount", "fill_with"], "capitalize": [], "center": ["width"],
+    "count": [], "default": ["default_value", "boolean"],
     "d": ["default_value", "boolean"], "dictsort": ["case_sensitive", "by", "reverse"], "first": [],
-    "float": ["default"], "indent": ["width", "first", "blank"], "int": ["default", "base"], "items": [],
+    "e": [], "escape": [], "float": ["default"], "format": nil,
+    "groupby": ["attribute", "default", "case_sensitive"],
+    "indent": ["width", "first", "blank"], "int": ["default", "base"], "items": [],
     "join": ["d", "attribute"], "last": [], "length": [], "list": [], "lower": [], "map": nil,
     "max": ["case_sensitive", "attribute"], "min": ["case_sensitive", "attribute"], "reject": nil,
-    "rejectattr": nil, "replace": ["old", "new", "count"], "reverse": [], "safe": [], "select": nil,
-    "selectattr": nil, "sort": ["reverse", "case_sensitive", "attribute"], "string": [],
+    "rejectattr": nil, "replace": ["old", "new", "count"], "reverse": [], "round": ["precision", "method"],
+    "safe": [], "select": nil, "selectattr": nil, "slice": ["slices", "fill_with"],
+    "sort": ["reverse", "case_sensitive", "attribute"], "string": [],
     "sum": ["attribute", "start"], "title": [],
     "tojson": ["ensure_ascii", "indent", "separators", "sort_keys"], "trim": ["chars"],
-    "unique": ["case_sensitive", "attribute"], "upper": [],
+    "truncate": ["length", "killwords", "end", "leeway"], "unique": ["case_sensitive", "attribute"],
+    "upper": [], "wordcount": [],
   ]
 
   func filter(_ name: String, _ value: Value, _ given: Given) throws -> Value {
@@ -60,14 +65,38 @@ extension Renderer {
       }
       let count = given.value(2, "count") ?? .none
       return try replaced(text(of: value), text(of: old), text(of: new), count)
-    case "indent": return try indented(text(of: value), given)
+    case "indent":
+      guard case .string(let text) = value else { throw Fault("the filter 'indent' needs a string") }
+      return try indented(text, given)
     case "tojson": return .string(try json(value, jsonStyle(given)))
-    case "safe": throw Fault.unsupported("'safe' anywhere but at the end of what is printed")
+    case "safe", "e", "escape":
+      throw Fault.unsupported("'\(name)' anywhere but at the end of what is printed")
+    case "format":
+      guard given.positional.isEmpty || given.named.isEmpty else {
+        throw Fault("can't handle positional and keyword arguments at the same time")
+      }
+      return .string(
+        try percents(
+          text(of: value),
+          given.named.isEmpty
+            ? .list(TemplateList(given.positional, .tuple))
+            : .dictionary(TemplateDictionary(given.named.map { (key: .string($0.name), value: $0.value) }))))
+    case "center":
+      guard let width = (given.value(0, "width") ?? .int(80)).index, width < 100_000 else {
+        throw Fault("the filter 'center' needs a width")
+      }
+      try spend(max(0, width) / 16)
+      return .string(Text.centered(try text(of: value), width))
+    case "truncate": return try truncated(value, given)
+    case "wordcount":
+      let words = try text(of: value).unicodeScalars.split { $0 != "_" && !Self.belongs($0, to: "isalnum") }
+      return .int(words.count)
     // Numbers
     case "abs":
       guard let number = value.number else { throw Fault("bad operand type for abs(): '\(value.typeName)'") }
       return number.double < 0 ? try unary("-", value) : try unary("+", value)
     case "int": return try integer(value, given)
+    case "round": return try rounded(value, given)
     case "float":
       if case .undefined(let reason) = value { throw Fault(reason) }
       if let number = value.number { return .double(number.double) }
@@ -134,6 +163,21 @@ extension Renderer {
     for line in lines.dropFirst() { result += "\n" + (blank || !line.isEmpty ? margin : "") + line }
     if given.value(1, "first")?.isTrue ?? false { result = margin + result }
     return .string(try checked(result))
+  }
+
+  private func truncated(_ value: Value, _ given: Given) throws -> Value {
+    guard let length = (given.value(0, "length") ?? .int(255)).index,
+      let leeway = (given.value(3, "leeway") ?? .int(5)).index,
+      case .string(let end) = given.value(2, "end") ?? .string("..."), leeway >= 0,
+      length >= end.unicodeScalars.count
+    else { throw Fault("the filter 'truncate' needs a length that its end fits in") }
+    guard case .string(let text) = value else { throw Fault.unsupported("cutting a \(value.typeName)") }
+    let scalars = Array(text.unicodeScalars)
+    try spend(scalars.count / 16)
+    if scalars.count <= length + leeway { return value }
+    let kept = String(scalars[..<(length - end.unicodeScalars.count)])
+    if given.value(1, "killwords")?.isTrue ?? false { return .string(kept + end) }
+    return .string(try Text.split(kept, " ", limit: 1, fromRight: true)[0] + end)
   }
 
   private func jsonStyle(_ given: Given) throws -> JSONStyle {

@@ -2,13 +2,16 @@
 extension Renderer {
   /// Each method of strings that is here, with its parameters.
   private static let stringMethods: [String: [String]] = [
-    "capitalize": [], "count": ["sub"], "endswith": ["suffix"], "find": ["sub"], "isalnum": [], "isalpha": [],
-    "isdigit": [], "islower": [], "isspace": [], "isupper": [], "join": ["iterable"], "lower": [],
+    "capitalize": [], "center": ["width", "fillchar"], "count": ["sub"], "endswith": ["suffix"],
+    "find": ["sub"], "index": ["sub"], "isalnum": [], "isalpha": [],
+    "isdigit": [], "islower": [], "isspace": [], "isupper": [], "join": ["iterable"],
+    "ljust": ["width", "fillchar"], "lower": [],
     "lstrip": ["chars"], "partition": ["sep"], "removeprefix": ["prefix"], "removesuffix": ["suffix"],
-    "replace": ["old", "new", "count"], "rfind": ["sub"], "rpartition": ["sep"],
+    "replace": ["old", "new", "count"], "rfind": ["sub"], "rindex": ["sub"], "rjust": ["width", "fillchar"],
+    "rpartition": ["sep"],
     "rsplit": ["sep", "maxsplit"],
     "rstrip": ["chars"], "split": ["sep", "maxsplit"], "splitlines": ["keepends"], "startswith": ["prefix"],
-    "strip": ["chars"], "title": [], "upper": [],
+    "strip": ["chars"], "title": [], "upper": [], "zfill": ["width"],
   ]
   private static let dictionaryMethods: [String: [String]] = [
     "copy": [], "get": ["key", "default"], "items": [], "keys": [], "values": [],
@@ -18,10 +21,8 @@ extension Renderer {
   /// What Python has and this module does not, so that it is no undefined attribute.
   private static let missingMethods: [String: Set<String>] = [
     "str": [
-      "casefold", "center", "encode", "expandtabs", "format", "format_map", "index", "isascii", "isdecimal",
-      "isidentifier", "isnumeric", "isprintable", "istitle", "ljust", "maketrans", "rindex", "rjust",
-      "swapcase",
-      "translate", "zfill",
+      "casefold", "encode", "expandtabs", "format_map", "isascii", "isdecimal", "isidentifier", "isnumeric",
+      "isprintable", "istitle", "maketrans", "swapcase", "translate",
     ],
     "dict": ["clear", "fromkeys", "pop", "popitem", "setdefault", "update"],
     "list": ["append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"],
@@ -44,9 +45,10 @@ extension Renderer {
     if name.hasPrefix("__") { throw Fault.unsupported("the attribute '\(name)'") }
     let own: Bool
     switch value {
-    case .string: own = Self.stringMethods[name] != nil
+    case .string: own = name == "format" || Self.stringMethods[name] != nil
     case .dictionary: own = Self.dictionaryMethods[name] != nil
     case .list(let list):
+      if list.isGroup, name == "grouper" || name == "list" { return list.items[name == "list" ? 1 : 0] }
       own = (list.isList || list.isTuple && name != "copy") && Self.listMethods[name] != nil
     case .object(let object):
       if let found = try object.attribute(name) { return found }
@@ -66,6 +68,7 @@ extension Renderer {
     try spend(4)
     switch method.receiver {
     case .string(let text):
+      if name == "format" { return .string(try braces(text, given)) }
       try given.check("'\(name)'", Self.stringMethods[name] ?? [])
       try spend(text.utf8.count / 8)
       return try call(name, on: text, given)
@@ -169,6 +172,18 @@ extension Renderer {
         return part
       }
       return .string(try checked(parts.joined(separator: text)))
+    case "center", "ljust", "rjust", "zfill":
+      guard let width = given.value(0, "width")?.index, width < 100_000 else {
+        throw Fault("'\(name)' needs a width")
+      }
+      let fill = given.value(1, "fillchar") == nil ? " " : try string(1, "fillchar")
+      guard fill.unicodeScalars.count == 1 else { throw Fault("a text is filled up with one character") }
+      try spend(max(0, width) / 16)
+      return .string(padded(text, width, name, fill))
+    case "index", "rindex":
+      let found = try call(name == "index" ? "find" : "rfind", on: text, given)
+      if found.index == -1 { throw Fault("substring not found") }
+      return found
     case "find", "rfind", "count":
       let part = Array(try string(0, "sub").unicodeScalars)
       let scalars = Array(text.unicodeScalars)
@@ -186,7 +201,20 @@ extension Renderer {
     }
   }
 
-  private static func belongs(_ scalar: Unicode.Scalar, to name: String) -> Bool {
+  private func padded(_ text: String, _ width: Int, _ name: String, _ fill: String) -> String {
+    let room = max(0, width - text.unicodeScalars.count)
+    switch name {
+    case "ljust": return text + String(repeating: fill, count: room)
+    case "rjust": return String(repeating: fill, count: room) + text
+    case "center": return Text.centered(text, width, fill)
+    default:  // zeros after a sign
+      let hasSign = text.hasPrefix("-") || text.hasPrefix("+")
+      return text.prefix(hasSign ? 1 : 0) + String(repeating: "0", count: room)
+        + text.dropFirst(hasSign ? 1 : 0)
+    }
+  }
+
+  static func belongs(_ scalar: Unicode.Scalar, to name: String) -> Bool {
     let properties = scalar.properties
     let isLetter =
       switch properties.generalCategory {

@@ -12,6 +12,10 @@ final class Namespace: TemplateObject {
 final class LoopState: TemplateObject {
   private let source: [Value]
   private var isWanted: ((Value) throws -> Bool)?
+  /// From 0, the outermost level of a recursive loop.
+  private let depth: Int
+  /// The text of the loop over something else, one level deeper.
+  var recurse: ((Value) throws -> String)?
   private var position = 0
   /// Elements found wanted before their turn.
   private var ahead: [Value] = []
@@ -19,14 +23,15 @@ final class LoopState: TemplateObject {
   private var previous, current: Value?
   private var lastChanged: [Value]?
 
-  init(_ source: [Value], where isWanted: @escaping (Value) throws -> Bool) {
+  init(_ source: [Value], depth: Int, where isWanted: @escaping (Value) throws -> Bool) {
     self.source = source
+    self.depth = depth
     self.isWanted = isWanted
   }
 
   override var typeName: String { "LoopContext" }
 
-  func close() { isWanted = nil }
+  func close() { (isWanted, recurse) = (nil, nil) }
 
   private func find() throws -> Value? {
     while position < source.count {
@@ -63,8 +68,8 @@ final class LoopState: TemplateObject {
     case "first": .bool(index == 0)
     case "last": .bool(try peek(all: false) == nil)
     case "length": .int(try length())
-    case "depth": throw Fault.unsupported("loop.depth")
-    case "depth0": throw Fault.unsupported("loop.depth0")
+    case "depth": .int(depth + 1)
+    case "depth0": .int(depth)
     case "previtem": previous ?? .undefined("there is no previous item")
     case "nextitem": try peek(all: false) ?? .undefined("there is no next item")
     case "cycle", "changed": .object(Method(name, of: .object(self)))

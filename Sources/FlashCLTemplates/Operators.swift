@@ -17,6 +17,7 @@ extension Renderer {
   private var tooLarge: Fault { .unsupported("a whole number beyond 64 bits") }
 
   func binary(_ operation: String, _ left: Value, _ right: Value) throws -> Value {
+    if operation == "%", case .string(let format) = left { return .string(try percents(format, right)) }
     for operand in [left, right] {
       if case .undefined(let reason) = operand { throw Fault(reason) }
     }
@@ -28,15 +29,20 @@ extension Renderer {
     case ("+", .string(let a), .string(let b)): return .string(try checked(a + b))
     case ("+", .list(let a), .list(let b)) where a.isList && b.isList || a.isTuple && b.isTuple:
       try spend(a.items.count + b.items.count)
-      return .list(try TemplateList(a.items + b.items, a.kind))
+      return .list(try TemplateList(a.items + b.items, a.isList ? .list : .tuple))
     case ("*", .string(let text), _) where right.index != nil,
       ("*", _, .string(let text)) where left.index != nil:
       let count = max(right.index ?? left.index ?? 0, 0)
       guard count < 1 << 32, text.utf8.count < 1 << 30 else { throw Fault("the text is too long", .limit) }
       try spend(count * text.utf8.count / 16)
       return .string(try checked(String(repeating: text, count: text.isEmpty ? 0 : count)))
-    case ("*", .list, _), ("*", _, .list): throw Fault.unsupported("repeating a list")
-    case ("%", .string, _): throw Fault.unsupported("formatting a string by '%'")
+    case ("*", .list(let list), _) where right.index != nil && (list.isList || list.isTuple),
+      ("*", _, .list(let list)) where left.index != nil && (list.isList || list.isTuple):
+      let count = max(right.index ?? left.index ?? 0, 0)
+      guard count < 1 << 20 else { throw Fault("the list is too long", .limit) }
+      try spend(count * list.items.count)
+      let items = (0..<(list.items.isEmpty ? 0 : count)).flatMap { _ in list.items }
+      return .list(try TemplateList(items, list.isList ? .list : .tuple))
     default:
       throw Fault(
         "unsupported operand type(s) for \(operation): '\(left.typeName)' and '\(right.typeName)'")

@@ -6,6 +6,10 @@ struct Parser {
   private var nesting = 0
   /// Loops around this place that `break` could leave.
   private var loops = 0
+  /// Loops around this place, out of macros too.
+  private var allLoops = 0
+  /// For each macro around this place which of `MacroDefinition.specials` it reads, and which it has assigned before.
+  var specials: [(read: Set<String>, assigned: Set<String>)] = []
 
   static let nestingLimit = 100
   /// Expressions inside each other; a chain of additions counts each.
@@ -101,7 +105,7 @@ struct Parser {
   }
 
   /// The body up to `{% end %}`, whose tag is taken too.
-  private mutating func body(until end: String) throws -> [Statement] {
+  mutating func body(until end: String) throws -> [Statement] {
     let body = try statements(until: [end])
     advance()
     try expect(.blockEnd)
@@ -117,6 +121,9 @@ struct Parser {
     case "for": kind = try loop()
     case "set": kind = try assignment()
     case "macro": kind = try macro()
+    case "call": kind = try callBlock()
+    case "filter": kind = try filterBlock()
+    case "with": kind = try withBlock()
     case "generation":
       try expect(.blockEnd)
       kind = .scope(try outsideLoops { try $0.body(until: "endgeneration") })
@@ -126,7 +133,9 @@ struct Parser {
       try expect(.blockEnd)
       kind = word == "break" ? .leave : .skip
     case let other:
-      let known = ["if", "for", "set", "macro", "break", "continue", "generation", "raw"]
+      let known = [
+        "if", "for", "set", "macro", "call", "filter", "with", "break", "continue", "generation", "raw",
+      ]
       throw Fault(
         "the tag '\(other)' is not supported; known: \(known.joined(separator: ", "))", .unsupported
       ).located(at: place)
@@ -134,7 +143,7 @@ struct Parser {
     return Statement(kind: kind, place: place)
   }
 
-  private mutating func outsideLoops<Result>(_ body: (inout Self) throws -> Result) throws -> Result {
+  mutating func outsideLoops<Result>(_ body: (inout Self) throws -> Result) throws -> Result {
     let around = loops
     loops = 0
     defer { loops = around }
@@ -164,17 +173,25 @@ struct Parser {
     try expect(.name("in"))
     let source = try tuple(withChoice: false)
     let test = skip(.name("if")) ? try expression() : nil
-    if token.kind == .name("recursive") { throw unsupported("a recursive loop") }
+    let isRecursive = skip(.name("recursive"))
     try expect(.blockEnd)
     loops += 1
+    allLoops += 1
     let inner = try statements(until: ["endfor", "else"])
     loops -= 1
     let hasElse = try name() == "else"
     try expect(.blockEnd)
+    var otherwise: [Statement] = []
+    if hasElse, isRecursive {
+      otherwise = try outsideLoops { try $0.body(until: "endfor") }
+    } else if hasElse {
+      otherwise = try body(until: "endfor")
+    }
+    allLoops -= 1
     return .loop(
       Loop(
-        target: target, source: source, test: test, body: inner,
-        otherwise: hasElse ? try body(until: "endfor") : []))
+        target: target, source: source, test: test, isRecursive: isRecursive, body: inner,
+        otherwise: otherwise))
   }
 
   private mutating func assignment() throws -> Statement.Kind {
@@ -191,7 +208,7 @@ struct Parser {
   }
 
   /// A name, `namespace.attribute`, or several with commas between.
-  private mutating func target(endsAtIn: Bool) throws -> Target {
+  mutating func target(endsAtIn: Bool) throws -> Target {
     var parts: [Target] = []
     var isTuple = false
     repeat {
@@ -205,6 +222,10 @@ struct Parser {
         if ["true", "false", "none", "True", "False", "None"].contains(first) {
           throw failure("nothing can be assigned to '\(first)'", at: place)
         }
+        if first == "loop", allLoops > 0 || endsAtIn {
+          throw failure("nothing can be assigned to 'loop' in a loop", at: place)
+        }
+        assigns(first)
         if !endsAtIn, skip(".") {
           parts.append(.attribute(of: first, try name()))
         } else {
@@ -214,26 +235,5 @@ struct Parser {
       if token.kind == .symbol(",") { isTuple = true }
     } while skip(",")
     return isTuple ? .tuple(parts) : parts[0]
-  }
-
-  private mutating func macro() throws -> Statement.Kind {
-    let name = try name()
-    var parameters: [(name: String, fallback: Expression?)] = []
-    try expect("(")
-    while !skip(")") {
-      if !parameters.isEmpty { try expect(",") }
-      let parameter = try self.name()
-      if skip("=") {
-        parameters.append((parameter, try expression()))
-      } else {
-        if parameters.last?.fallback != nil {
-          throw failure("the parameter '\(parameter)' needs a default, as one before has")
-        }
-        parameters.append((parameter, nil))
-      }
-    }
-    try expect(.blockEnd)
-    let body = try outsideLoops { try $0.body(until: "endmacro") }
-    return .macro(MacroDefinition(name: name, parameters: parameters, body: body))
   }
 }

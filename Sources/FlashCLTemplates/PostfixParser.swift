@@ -63,16 +63,20 @@ extension Parser {
         if skip(")") { break }
       }
       isFirst = false
-      if token.kind == .symbol("*") || token.kind == .symbol("**") {
-        throw unsupported("spreading arguments with \(token.told)")
-      }
-      if case .name(let name) = token.kind, next.kind == .symbol("=") {
+      guard arguments.spreadNamed == nil else { throw failure("an argument after '**'") }
+      if skip("**") {
+        arguments.spreadNamed = try expression()
+      } else if token.kind == .symbol("*") {
+        guard arguments.spread == nil else { throw failure("a second argument with '*'") }
+        advance()
+        arguments.spread = try expression()
+      } else if case .name(let name) = token.kind, next.kind == .symbol("=") {
         advance()
         advance()
         arguments.named.append((name, try expression()))
       } else {
-        guard arguments.named.isEmpty else {
-          throw failure("an argument without a name after one with a name")
+        guard arguments.named.isEmpty, arguments.spread == nil else {
+          throw failure("an argument without a name after one with a name or '*'")
         }
         arguments.positional.append(try expression())
       }

@@ -26,7 +26,7 @@ extension Renderer {
       let items = try list.items.map(repr).joined(separator: ", ")
       switch list.kind {
       case .list: return try checked("[\(items)]")
-      case .tuple: return try checked(list.items.count == 1 ? "(\(items),)" : "(\(items))")
+      case .tuple, .group: return try checked(list.items.count == 1 ? "(\(items),)" : "(\(items))")
       case .range, .view, .iterator: throw Fault.unsupported("printing a \(list.typeName)")
       }
     case .object(let object): throw Fault.unsupported("printing a \(object.typeName)")

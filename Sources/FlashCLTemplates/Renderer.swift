@@ -96,7 +96,10 @@ final class Renderer {
     case .condition(let branches, let otherwise):
       for (test, body) in branches where try evaluate(test).isTrue { return try run(body) }
       return try run(otherwise)
-    case .loop(let loop): return try run(loop)
+    case .loop(let loop):
+      let source = try evaluate(loop.source)
+      guard loop.isRecursive else { return try run(loop, over: source, in: scope) }
+      try write(rendered(loop, over: source, in: scope, depth: 0))
     case .set(let target, let expression): try assign(evaluate(expression), to: target)
     case .capture(let target, let filters, let body):
       var value = Value.string(try capture { try self.run(body) })
@@ -105,6 +108,21 @@ final class Renderer {
     case .macro(let definition):
       captured.append(scope)
       scope.variables[definition.name] = .object(Macro(definition, in: scope))
+    case .call(let function, let arguments, let body):
+      captured.append(scope)
+      var given = try values(of: arguments)
+      try given.add("caller", .object(Macro(body, in: scope)))
+      try write(text(of: call(evaluate(function), given)))
+    case .filtered(let filters, let body):
+      var value = Value.string(try capture { try self.run(body) })
+      for filter in filters { value = try apply(filter, to: value) }
+      try write(text(of: value))
+    case .with(let variables, let body):
+      let values = try variables.map { try evaluate($0.value) }
+      return try inner(Scope(scope)) {
+        for (variable, value) in zip(variables, values) { try assign(value, to: variable.target) }
+        return try run(body)
+      }
     case .scope(let body): try inner(Scope(scope)) { _ = try run(body) }
     case .leave: return .leave
     case .skip: return .skip
@@ -156,27 +174,37 @@ final class Renderer {
     }
   }
 
-  private func run(_ loop: Loop) throws -> Flow {
-    let items = try elements(of: evaluate(loop.source))
-    let state = LoopState(items) { [unowned self] item in
+  /// The text of a recursive loop, or of one of its deeper levels: they all see the variables `around` the loop.
+  private func rendered(_ loop: Loop, over source: Value, in around: Scope, depth: Int) throws -> String {
+    try capture(in: around) { try run(loop, over: source, in: around, depth: depth) }
+  }
+
+  private func run(_ loop: Loop, over source: Value, in around: Scope, depth: Int = 0) throws -> Flow {
+    let state = LoopState(try elements(of: source), depth: depth) { [unowned self] item in
       guard let test = loop.test else { return true }
-      return try inner(Scope(scope)) {
+      return try inner(Scope(around)) {
         try assign(item, to: loop.target)
         return try evaluate(test).isTrue
       }
     }
+    if loop.isRecursive {
+      state.recurse = { [unowned self] in
+        try rendered(loop, over: $0, in: around, depth: depth + 1)
+      }
+    }
     defer { state.close() }
-    var isEmpty = true
-    while let item = try state.advance() {
-      isEmpty = false
+    // As in Jinja: an iteration that `break` or `continue` cut short does not count.
+    var isWhole = false
+    var flow = Flow.onward
+    while flow != .leave, let item = try state.advance() {
       try spend()
-      let flow = try inner(Scope(scope)) {
+      flow = try inner(Scope(around)) {
         scope.variables["loop"] = .object(state)
         try assign(item, to: loop.target)
         return try run(loop.body)
       }
-      if flow == .leave { return .onward }
+      if flow == .onward { isWhole = true }
     }
-    return isEmpty ? try inner(Scope(scope)) { try run(loop.otherwise) } : .onward
+    return isWhole ? .onward : try inner(Scope(around)) { try run(loop.otherwise) }
   }
 }

@@ -60,6 +60,8 @@ extension Renderer {
       for item in try elements(of: value) {
         let key = Self.folded(try key(given.value(1, "attribute"), of: item), folds)
         try spend(seen.count)
+        // What has no hash is refused.
+        if !key.isUndefined { _ = try TemplateDictionary([(key: key, value: .none)]) }
         if try seen.contains(where: { try $0.equals(key) }) { continue }
         seen.append(key)
         items.append(item)
@@ -82,6 +84,55 @@ extension Renderer {
       return try elements(of: value).reduce(given.value(1, "start") ?? .int(0)) {
         try binary("+", $0, try key(given.value(0, "attribute"), of: $1))
       }
+    case "groupby":
+      guard let attribute = given.value(0, "attribute"), attribute.isTrue || attribute.index != nil else {
+        throw Fault("the filter 'groupby' needs an attribute")
+      }
+      let fallback = given.value(1, "default") ?? .none
+      let folds = !flag(2, "case_sensitive", false)
+      let items = try elements(of: value).map { item in
+        let key = try path(attribute, of: item, else: fallback)
+        return (key: key, folded: Self.folded(key, folds), item: item)
+      }
+      var groups: [(key: Value, folded: Value, items: [Value])] = []
+      for (key, folded, item) in try sorted(items, by: { $0.folded }) {
+        if let last = groups.last, try last.folded.equals(folded) {
+          groups[groups.count - 1].items.append(item)
+        } else {
+          groups.append((key, folded, [item]))
+        }
+      }
+      return .list(
+        try TemplateList(
+          groups.map { .list(try TemplateList([$0.key, .list(TemplateList($0.items))], .group)) }))
+    case "batch":
+      guard let count = given.value(0, "linecount")?.index, (1...100_000).contains(count) else {
+        throw Fault("the filter 'batch' needs a number of items")
+      }
+      let items = try elements(of: value)
+      return try TemplateList.iterator(
+        stride(from: 0, to: items.count, by: count).map { begin in
+          var row = Array(items[begin..<min(begin + count, items.count)])
+          if let fill = given.value(1, "fill_with"), !fill.isNone {
+            try spend(count - row.count)
+            row += [Value](repeating: fill, count: count - row.count)
+          }
+          return .list(try TemplateList(row))
+        })
+    case "slice":
+      guard let count = given.value(0, "slices")?.index, (1...100_000).contains(count) else {
+        throw Fault("the filter 'slice' needs a number of slices")
+      }
+      let items = try elements(of: value)
+      let (each, longer) = items.count.quotientAndRemainder(dividingBy: count)
+      var begin = 0
+      return try TemplateList.iterator(
+        (0..<count).map { number in
+          var part = Array(items[begin..<begin + each + (number < longer ? 1 : 0)])
+          begin += part.count
+          if let fill = given.value(1, "fill_with"), !fill.isNone, number >= longer { part.append(fill) }
+          return .list(try TemplateList(part))
+        })
     case "map": return try mapped(value, given)
     case "select", "reject", "selectattr", "rejectattr": return try selected(name, value, given)
     default: throw Fault.unsupported("the filter '\(name)'")

@@ -37,8 +37,12 @@ struct Expression: Sendable {
 struct Arguments: Sendable {
   var positional: [Expression] = []
   var named: [(name: String, value: Expression)] = []
+  /// `*list` and `**dictionary` after them.
+  var spread, spreadNamed: Expression?
 
-  var all: [Expression] { positional + named.map(\.value) }
+  var all: [Expression] {
+    positional + named.map(\.value) + [spread, spreadNamed].compactMap { $0 }
+  }
 }
 
 /// A filter or test with its arguments.
@@ -68,6 +72,11 @@ struct Statement: Sendable {
     /// The text of a body, filtered.
     case capture(Target, [Application], [Statement])
     case macro(MacroDefinition)
+    /// A call that is given its body as the macro `caller`.
+    case call(Expression, Arguments, MacroDefinition)
+    /// The text of a body, filtered and written.
+    case filtered([Application], [Statement])
+    case with([(target: Target, value: Expression)], [Statement])
     /// A body with variables of its own.
     case scope([Statement])
     case leave
@@ -79,12 +88,19 @@ struct Loop: Sendable {
   let target: Target
   let source: Expression
   let test: Expression?
+  /// Whether the body may call `loop` with what to go through one level deeper.
+  let isRecursive: Bool
   let body: [Statement]
   let otherwise: [Statement]
 }
 
 struct MacroDefinition: Sendable {
+  /// What a macro can read without a parameter of that name: a call's body, and arguments that no parameter takes.
+  static let specials: Set<String> = ["caller", "varargs", "kwargs"]
+
   let name: String
   let parameters: [(name: String, fallback: Expression?)]
+  /// Which of `specials` the body reads.
+  let reads: Set<String>
   let body: [Statement]
 }

@@ -1,7 +1,8 @@
 /// Jinja's tests: what follows `is`.
 extension Renderer {
   private static let tests: [String: Int] = [
-    "boolean": 0, "callable": 0, "defined": 0, "divisibleby": 1, "eq": 1, "equalto": 1, "even": 0, "false": 0,
+    "boolean": 0, "callable": 0, "escaped": 0, "defined": 0, "divisibleby": 1, "eq": 1, "equalto": 1,
+    "even": 0, "false": 0,
     "float": 0, "ge": 1, "greaterthan": 1, "gt": 1, "in": 1, "integer": 0, "iterable": 0, "le": 1,
     "lessthan": 1,
     "lower": 0, "lt": 1, "mapping": 0, "ne": 1, "none": 0, "number": 0, "odd": 0, "sameas": 1, "sequence": 0,
@@ -48,8 +49,11 @@ extension Renderer {
       default: return false
       }
     case "callable":
-      if case .object(let object) = value {
-        return object is Macro || object is Method || object is GlobalFunction
+      switch value {
+      case .object(let object):
+        return object is Macro || object is Method || object is GlobalFunction || object is LoopState
+      case .undefined: return true
+      default: return false
       }
     case "odd", "even", "divisibleby":
       let divisor = name == "divisibleby" ? given.positional[0] : .int(2)

@@ -84,6 +84,30 @@ enum Text {
     return found
   }
 
+  /// What HTML reads as the text.
+  static func escaped(_ text: String) -> String {
+    var result = ""
+    for scalar in text.unicodeScalars {
+      switch scalar {
+      case "&": result += "&amp;"
+      case "<": result += "&lt;"
+      case ">": result += "&gt;"
+      case "'": result += "&#39;"
+      case "\"": result += "&#34;"
+      default: result.unicodeScalars.append(scalar)
+      }
+    }
+    return result
+  }
+
+  /// Filled up to `width` scalars: with more on the left where one is over and the width is odd, as Python does.
+  static func centered(_ text: String, _ width: Int, _ fill: String = " ") -> String {
+    let count = text.unicodeScalars.count
+    let room = max(0, width - count)
+    let left = room / 2 + (room & width & 1)
+    return String(repeating: fill, count: left) + text + String(repeating: fill, count: room - left)
+  }
+
   // MARK: Cutting
 
   /// Cut at white space, or at each `separator`; at most `limit` cuts, from the right where asked.
@@ -170,7 +194,7 @@ extension String {
 
 extension Unicode.Scalar {
   /// What Python's `str.strip` and `\s` take: white space, and the four separators of ASCII.
-  var isPythonSpace: Bool {
+  public var isPythonSpace: Bool {
     isASCII ? value == 32 || (9...13).contains(value) || (28...31).contains(value) : properties.isWhitespace
   }
 

@@ -33,6 +33,8 @@ public class TemplateObject {
 public struct TemplateList {
   enum Kind {
     case list, tuple
+    /// A tuple of `grouper` and `list`, as `groupby` makes it.
+    case group
     /// Of numbers; and keys or items of a dictionary.
     case range, view
     /// The result of a lazy filter, which can be gone through once.
@@ -76,7 +78,7 @@ public struct TemplateList {
   var typeName: String {
     switch kind {
     case .list: "list"
-    case .tuple: "tuple"
+    case .tuple, .group: "tuple"
     case .range: "range"
     case .view: "dict view"
     case .iterator: "generator"
@@ -86,13 +88,14 @@ public struct TemplateList {
   /// True for what has places: not for views and iterators.
   var isIndexed: Bool {
     switch kind {
-    case .list, .tuple, .range: true
+    case .list, .tuple, .group, .range: true
     case .view, .iterator: false
     }
   }
 
   var isIterator: Bool { if case .iterator = kind { true } else { false } }
-  var isTuple: Bool { if case .tuple = kind { true } else { false } }
+  var isGroup: Bool { if case .group = kind { true } else { false } }
+  var isTuple: Bool { if case .tuple = kind { true } else { isGroup } }
   var isList: Bool { if case .list = kind { true } else { false } }
 }
 
@@ -178,6 +181,7 @@ extension TemplateValue {
     }
   }
 
+  var isNone: Bool { if case .none = self { true } else { false } }
   var isUndefined: Bool { if case .undefined = self { true } else { false } }
 
   /// Python's `==`; throws for what is compared by identity there.
@@ -187,13 +191,10 @@ extension TemplateValue {
     case (.none, .none), (.undefined, .undefined): return true
     case (.string(let a), .string(let b)): return a.utf8.elementsEqual(b.utf8)
     case (.list(let a), .list(let b)):
-      switch (a.kind, b.kind) {
-      case (.list, .list), (.tuple, .tuple), (.range, .range): break
-      case (.list, .tuple), (.tuple, .list), (.list, .range), (.range, .list), (.tuple, .range),
-        (.range, .tuple):
-        return false
-      default: throw Fault.unsupported("comparing a \(a.typeName) with a \(b.typeName)")
+      guard a.isIndexed && b.isIndexed else {
+        throw Fault.unsupported("comparing a \(a.typeName) with a \(b.typeName)")
       }
+      guard a.typeName == b.typeName else { return false }
       guard a.items.count == b.items.count else { return false }
       for (left, right) in zip(a.items, b.items) where try !left.equals(right) { return false }
       return true

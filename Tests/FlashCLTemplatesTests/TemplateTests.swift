@@ -16,8 +16,8 @@ import Testing
   static let names = [
     "alpaca", "chatml", "command_r_tools", "deepseek_coder", "deepseek_r1", "gemma", "gemma3", "granite",
     "ledger",
-    "llama2", "llama3", "llama31_tools", "mistral", "mistral_tools", "phi3", "qwen25_tools", "thinker",
-    "typescript_tools", "vicuna", "zephyr",
+    "llama2", "llama3", "llama31_tools", "mistral", "mistral_tools", "phi3", "qwen25_tools", "reports",
+    "thinker", "typescript_tools", "vicuna", "zephyr",
   ]
 
   static func text(_ name: String) throws -> String {
@@ -79,11 +79,12 @@ import Testing
 
   @Test(arguments: [
     ("{{ x | frobnicate }}", 1, 8, "frobnicate"), ("\n  {% include 'x' %}", 2, 6, "include"),
-    ("{% for x in y recursive %}{% endfor %}", 1, 15, "recursive"), ("{{ f(*x) }}", 1, 6, "spreading"),
+    ("{% import 'x' as y %}", 1, 4, "import"), ("{% extends 'x' %}", 1, 4, "extends"),
+    ("{% call x %}{% endcall %}", 1, 9, "a call"), ("{{ f(*x, 1) }}", 1, 10, "argument"),
     ("a\n\n{{ 1 + }}", 3, 8, "'}}'"), ("{% if x %}", 1, 11, "endif"), ("{{ \"x }}", 1, 4, "no end"),
     ("{% set x = 'é' %}{{ y", 1, 22, "no end"), ("{{ x.__class__ }}", 1, 5, "__class__"),
-    ("{{ 'a'.encode() }}", 1, 7, "encode"), ("{{ [1] * 5 }}", 1, 8, "repeating"),
-    ("{{ '%d' % 5 }}", 1, 9, "%"), ("{{ {1: 2}.items() }}", 1, 16, "printing"),
+    ("{{ 'a'.encode() }}", 1, 7, "encode"), ("{{ [1] * 9999999 }}", 1, 8, "too long"),
+    ("{{ '%#x' % 5 }}", 1, 10, "flag '#'"), ("{{ {1: 2}.items() }}", 1, 16, "printing"),
     ("{{ 9223372036854775807 + 1 }}", 1, 24, "64 bits"), ("{{ 0x1F }}", 1, 5, "x1F"),
     ("{% set x = namespace(a=namespace()) %}{{ x.a }}", 1, 21, "Namespace"),
     ("{{ lipsum() }}", 1, 10, "lipsum"), ("{{ strftime_now('%Q') }}", 1, 16, "%Q"),
@@ -103,6 +104,9 @@ import Testing
     "{% set ns = namespace(s='x' * 1000) %}{% for i in range(100) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}",
     "{% set ns = namespace(s=[1]) %}{% for i in range(100) %}{% set ns.s = ns.s + ns.s %}{% endfor %}",
     "{% set ns = namespace(s=[]) %}{% for i in range(9999) %}{% set ns.s = [ns.s] %}{% endfor %}",
+    "{% for i in [[1]] recursive %}{{ loop([i]) }}{% endfor %}",
+    "{% macro m() %}{% call m() %}{% endcall %}{{ caller }}{% endmacro %}{{ m() }}",
+    "{{ '%9999s' % 1 * 9999 }}", "{{ [[1] * 99999] * 99999 }}", "{{ '%99999d' % 1 }}",
     "{% for i in range(99999) %}{{ 'x' * 10000 }}{% endfor %}", "{{ 'x' * 99999999999 }}",
     "{% macro m(n) %}{% for i in range(9) %}{{ m(n + 1) }}{% endfor %}{% endmacro %}{{ m(0)|length }}",
   ])

@@ -7,6 +7,7 @@ cases.json     [template, what it renders or null where it fails, the message of
 Run with transformers 4.57 and Jinja2 3.1: python make_goldens.py
 """
 
+import copy
 import datetime
 import json
 import pathlib
@@ -79,7 +80,7 @@ def main():
     cases = []
     for source in CASES:
         cases.append([source] + render(
-            lambda: chat_template_utils._compile_jinja_template(source).render(**VARIABLES)))
+            lambda: chat_template_utils._compile_jinja_template(source).render(**copy.deepcopy(VARIABLES))))  # indent changes lists
     write("goldens.json", goldens)
     write("cases.json", {"variables": VARIABLES, "cases": cases})
     print(sum(len(g) for g in goldens.values()), "goldens,",
