@@ -7,6 +7,8 @@ public protocol Decoder: AnyObject {
   var vocabularySize: Int { get }
   /// The most tokens of one sequence.
   var contextLength: Int { get }
+  /// As `contextLength`; less where room for more changes the angles of all positions (dynamic and longrope scaling).
+  var unstretchedLength: Int { get }
   /// One cache's sizes; all layers are alike.
   var cacheShape: CacheShape { get }
 
@@ -78,10 +80,11 @@ public final class DecoderState {
   /// Tokens of the only sequence, or of the longest.
   public var count: Int { counts.max() ?? 0 }
 
-  /// Room for `sequences` of `capacity` tokens each; throws when that passes the model's context.
+  /// Room for `sequences` of `capacity` tokens each; throws when that passes the model's context. Memory is taken for `reserve`
+  /// of them, all without a number, and for more when they come.
   public init(
-    _ decoder: any Decoder, capacity: Int, sequences: Int = 1, cacheType: ElementType = .f32,
-    prefillRows: Int = 512
+    _ decoder: any Decoder, capacity: Int, reserve: Int? = nil, sequences: Int = 1,
+    cacheType: ElementType = .f32, prefillRows: Int = 512
   ) throws {
     guard capacity <= decoder.contextLength else {
       throw ModelError("\(capacity) tokens do not fit in the model's context of \(decoder.contextLength)")
@@ -89,8 +92,8 @@ public final class DecoderState {
     self.decoder = decoder
     self.prefillRows = max(1, prefillRows)
     self.sequences = try SequenceCaches(
-      decoder.cacheShape, capacity: capacity, reserve: capacity, sequences: sequences, type: cacheType,
-      on: decoder.backend)
+      decoder.cacheShape, capacity: capacity, reserve: reserve ?? capacity, sequences: sequences,
+      type: cacheType, on: decoder.backend)
   }
 
   /// Feeds tokens to each sequence, none to some, and returns their hidden states, `[tokens, width]`, sequence after
@@ -117,6 +120,35 @@ public final class DecoderState {
 
   /// Feeds a prompt and returns the logits of its last token, `[1, vocabulary]`.
   public func prefill(_ ids: [Int32]) throws -> Tensor { try prefill([ids])[0] }
+
+  private struct Stopped: Error {}
+
+  /// Feeds a prompt to the only sequence and returns the logits of its last token, `[1, vocabulary]`; nil where `isStopped`,
+  /// which is asked after each layer, said so. Then, and where it throws, the sequence has the pieces that were fed whole.
+  public func prefill(_ ids: [Int32], unless isStopped: (() -> Bool)?) throws -> Tensor? {
+    guard !ids.isEmpty else { throw ModelError("the prompt has no tokens") }
+    var whole = count
+    var last: Tensor?
+    do {
+      let look = isStopped.map { isStopped -> Observer in
+        { [decoder] _, _ in
+          // Else the next layers would be queued before this one is computed.
+          try decoder.backend.synchronise()
+          if isStopped() { throw Stopped() }
+        }
+      }
+      try prefill(ids, observe: look) { hidden, range in
+        whole += range.count
+        guard range.upperBound == ids.count else { return }
+        last = try decoder.logits(hidden.slice(0, range.count - 1..<range.count), phase: .decode)
+      }
+    } catch {
+      try keep(whole)
+      if error is Stopped { return nil }
+      throw error
+    }
+    return last
+  }
 
   /// Feeds a prompt to each sequence, in pieces that take up the next sequence where one ends; the logits of the prompts'
   /// last tokens, each `[1, vocabulary]`.

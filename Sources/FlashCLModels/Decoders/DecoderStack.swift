@@ -65,6 +65,7 @@ public final class DecoderStack: Decoder {
   public let backend: any Backend
   public var vocabularySize: Int { input.tokens.outputs }
   public let contextLength: Int
+  public let unstretchedLength: Int
   public let cacheShape: CacheShape
   private let arrangement: Arrangement
   private let input: Input
@@ -80,6 +81,7 @@ public final class DecoderStack: Decoder {
   ) throws {
     self.backend = backend
     contextLength = attention.rotary?.reach(context) ?? context
+    unstretchedLength = attention.rotary?.unstretched(context) ?? context
     cacheShape = CacheShape(
       layers: layers.count, heads: attention.keyHeads, keySize: attention.size, valueSize: attention.size)
     (self.arrangement, self.input, self.attention) = (arrangement, input, attention)
@@ -92,8 +94,9 @@ public final class DecoderStack: Decoder {
   public func hidden(_ step: Step, _ caches: [KeyValueCache], observe: Observer?) throws -> Tensor {
     var x = try embedded(step)  // [tokens, width]
     try observe?("embedding", x)
-    let rope = try attention.rotary?.table(capacity: step.capacity)
-    let windowRope = try attention.windowRotary?.table(capacity: step.capacity) ?? rope
+    let (tokens, capacity) = (step.longest, step.capacity)
+    let rope = try attention.rotary?.table(tokens: tokens, capacity: capacity)
+    let windowRope = try attention.windowRotary?.table(tokens: tokens, capacity: capacity) ?? rope
     // Of a sandwich: what the next norm adds to x.
     var pending: Tensor?
     for (n, layer) in layers.enumerated() {

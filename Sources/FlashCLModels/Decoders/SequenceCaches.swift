@@ -151,7 +151,10 @@ final class SequenceCaches {
     var larger = blocksEach
     while (larger - blocksEach) * counts.count + free < count { larger *= 2 }
     larger = min(larger, max(blocksEach, Self.blocks(capacity)))
-    caches = try caches.map { try backend.grow($0, blocks: larger * counts.count) }
+    // One after the other, so that no more than one is there twice; where one cannot grow, those that did serve as well.
+    for layer in caches.indices {
+      caches[layer] = try backend.grow(caches[layer], blocks: larger * counts.count)
+    }
     owners += [Int](repeating: 0, count: (larger - blocksEach) * counts.count)
     blocksEach = larger
   }

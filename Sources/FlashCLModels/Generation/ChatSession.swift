@@ -12,7 +12,7 @@ import FlashCLTokenizers
 /// beginning is kept.
 public final class ChatSession {
   public private(set) var conversation: Conversation
-  /// The most tokens of the conversation with its answers.
+  /// The most tokens of the conversation with its answers: a limit, for which no memory is taken before they come.
   public var capacity: Int { state.capacity }
   private let model: LanguageModel
   private let template: ChatTemplate
@@ -24,17 +24,19 @@ public final class ChatSession {
   private var cached: [Int32] = []
   private var turns: UInt64 = 0
 
-  /// Room for `context` tokens is reserved at once; without a number as many as the model has, at most 4096.
+  /// Memory is taken as the conversation grows, up to `context` tokens; without a number as many as the model has.
   ///
   /// Throws where the model has no chat template, or no such context.
   public init(
-    _ model: LanguageModel, system: String? = nil, context: Int? = nil, _ options: GenerationOptions = .init()
+    _ model: LanguageModel, system: String? = nil, context: Int? = nil, reserve: Int = 256,
+    _ options: GenerationOptions = .init()
   ) throws {
     try options.validate()
     self.model = model
     self.options = options
     template = try model.chatTemplate()
-    state = try DecoderState(model.decoder, capacity: context ?? min(model.decoder.contextLength, 4096))
+    state = try DecoderState(
+      model.decoder, capacity: context ?? model.decoder.unstretchedLength, reserve: reserve)
     let end = try template.endOfTurn.flatMap { try model.tokenizer().id(ofPiece: $0) }
     ends = model.special.ends.union(end.map { [$0] } ?? [])
     beginning = Conversation(system.map { [Conversation.message("system", $0)] } ?? [])
@@ -72,7 +74,6 @@ public final class ChatSession {
     cached.removeSubrange(min(common, cached.count)...)
     var options = options
     options.sampling.seed &+= turns
-    turns += 1
     let generation = try Generation(model, ids, options, state, ends: ends)
     return Answer(generation, of: self, to: next, kept: common)
   }
@@ -104,9 +105,14 @@ public final class ChatSession {
     }
 
     /// The next token, or nil after the last.
-    public func next() throws -> GenerationEvent? {
+    ///
+    /// Where `isStopped`, which is asked between tokens and while the prompt is fed, says so, the answer ends as by `stop`.
+    public func next(unless isStopped: (() -> Bool)? = nil) throws -> GenerationEvent? {
       if isOver { return nil }
-      guard let event = try generation.next() else { return nil }
+      guard isStopped?() != true, let event = try generation.next(unless: isStopped) else {
+        stop()
+        return nil
+      }
       text += event.text
       if let reason = event.finish {
         finish = reason
@@ -115,6 +121,9 @@ public final class ChatSession {
       return event
     }
 
+    /// True where the answer was stopped before its first token: the conversation is as it was before the message.
+    public var isTakenBack: Bool { isOver && generation.tokens.isEmpty }
+
     /// Ends the answer where it is: what was said of it stays in the conversation.
     public func stop() { if !isOver { end() } }
 
@@ -122,6 +131,8 @@ public final class ChatSession {
       isOver = true
       let fed = generation.prompt + generation.tokens
       session.cached = Array(fed.prefix(session.state.count))
+      if isTakenBack { return }
+      session.turns += 1
       session.conversation = conversation
       session.conversation.messages.append(Conversation.message("assistant", text))
     }

@@ -39,8 +39,6 @@ public final class Generation {
   public let prompt: [Int32]
   public private(set) var tokens: [Int32] = []
   private let state: DecoderState
-  /// Tokens of the prompt that the state held before.
-  private let kept: Int
   private let limit: Int
   private let ends: Set<Int32>
   private var sampler: Sampler
@@ -69,7 +67,6 @@ public final class Generation {
     self.prompt = prompt
     self.state = state
     self.ends = ends
-    kept = state.count
     // The last token is not fed, so that a full context still yields one.
     limit = min(options.maxTokens, state.capacity - prompt.count + 1)
     sampler = try Sampler(options.sampling)
@@ -77,10 +74,13 @@ public final class Generation {
     stops = StopStrings(options.stop)
   }
 
-  /// The next token, or nil after the last.
-  public func next() throws -> GenerationEvent? {
+  /// The next token, or nil after the last; nil too where `isStopped`, which is asked while the prompt is fed, said so.
+  public func next(unless isStopped: (() -> Bool)? = nil) throws -> GenerationEvent? {
     if isFinished { return nil }
-    let logits = try tokens.last.map { try state.decode($0) } ?? state.prefill(Array(prompt[kept...]))
+    guard
+      let logits = try tokens.last.map({ try state.decode($0) })
+        ?? state.prefill(Array(prompt[state.count...]), unless: isStopped)
+    else { return nil }
     let id = try sampler.pick(logits, on: state.decoder.backend, history: prompt + tokens)
     tokens.append(id)
     if ends.contains(id) { return finish(id, .stop, stops.push(decoder.finish()).text) }

@@ -128,14 +128,14 @@ extension Checkpoint {
   }
 }
 
-/// A model's rotary positions: a table of as many rows as its sequences have room for, made when it is first needed.
+/// A model's rotary positions: a table that grows with the longest sequence.
 final class RotaryPositions {
   private let backend: any Backend
   private let rotary: Int
   private let base: Double
   private let scaling: RopeScaling
   private let pairing: Rope.Pairing
-  private var table: (capacity: Int, stretch: RopeStretch, rows: RopeTable)?
+  private var table: (length: Int, stretch: RopeStretch, rows: RopeTable)?
 
   /// `isScaled`: as the file's rope scaling has it.
   init(
@@ -155,15 +155,24 @@ final class RotaryPositions {
     if case .dynamic(let factor, let original) = scaling { Int(factor * Double(original)) } else { context }
   }
 
-  /// The table for sequences of up to `capacity` tokens. `dynamic` and `longrope` depend on that room, not on the tokens that
-  /// are there, so that a cached key never changes.
-  func table(capacity: Int) throws -> RopeTable {
+  /// The most tokens that sequences may have room for before that changes all angles, of a model trained with `context`.
+  func unstretched(_ context: Int) -> Int {
+    switch scaling {
+    case .dynamic(_, let original), .longRope(_, _, let original, _): min(original, context)
+    default: context
+    }
+  }
+
+  /// The table for sequences of up to `tokens` tokens that have room for `capacity`. `dynamic` and `longrope` depend on that room,
+  /// not on the tokens that are there, so that a cached key never changes.
+  func table(tokens: Int, capacity: Int) throws -> RopeTable {
     let stretch = scaling.stretch(base: base, rotary: rotary, capacity: capacity)
-    if let table, table.capacity >= capacity, table.stretch == stretch { return table.rows }
+    if let table, table.length >= tokens, table.stretch == stretch { return table.rows }
+    let length = min(capacity, max(tokens, 2 * (table?.length ?? 128)))
     let rows = try backend.ropeTable(
-      length: capacity, rotary: rotary, base: stretch.base, factors: stretch.factors,
+      length: length, rotary: rotary, base: stretch.base, factors: stretch.factors,
       magnitude: stretch.magnitude, pairing: pairing)
-    table = (capacity, stretch, rows)
+    table = (length, stretch, rows)
     return rows
   }
 }

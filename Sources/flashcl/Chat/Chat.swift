@@ -26,7 +26,7 @@ struct Chat: ParsableCommand {
   var once = false
   @Option(
     parsing: .unconditional,
-    help: "Tokens that the conversation has room for; as many as the model has, at most 4096, unless given.")
+    help: "The most tokens of the conversation, the model's own unless given; memory is taken as they come.")
   var context: Int?
   @OptionGroup var sampling: GenerationArguments
 
@@ -52,11 +52,11 @@ struct Chat: ParsableCommand {
   /// Writes an answer as it comes, until its end or Ctrl-C.
   private func write(_ answer: ChatSession.Answer, streams: Bool) throws -> ChatSession.Answer {
     try Interrupt.caught {
-      while !Interrupt.isAsked, let event = try answer.next() {
+      while let event = try answer.next(unless: { Interrupt.isAsked }) {
         if streams && !event.text.isEmpty { try Output.write(event.text) }
       }
-      if Interrupt.isAsked { answer.stop() }
     }
+    if answer.isTakenBack { throw Failure("interrupted before the answer; the message is taken back") }
     if streams { try Output.write("\n") }
     if answer.filledContext {
       Terminal.say("flashcl: the context is full, and the answer ends there; /reset begins anew")
