@@ -40,6 +40,7 @@ struct Command: ParsableCommand {
     Sentinel.removeOnSignals()
     do {
       do {
+        try requireText()
         var command = try parseAsRoot()
         try command.run()
       } catch  where exitCode(for: error) == .success {
@@ -47,6 +48,16 @@ struct Command: ParsableCommand {
       }
     } catch {
       leave(error)
+    }
+  }
+
+  /// Swift would put U+FFFD where an argument is no text.
+  private static func requireText() throws {
+    for place in 1..<max(1, Int(CommandLine.argc)) {
+      guard let argument = CommandLine.unsafeArgv[place] else { continue }
+      if String(validatingCString: argument) == nil {
+        throw ValidationError("argument \(place) is not valid UTF-8")
+      }
     }
   }
 

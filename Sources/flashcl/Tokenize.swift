@@ -8,7 +8,8 @@ struct Tokenize: ParsableCommand {
     discussion: """
       Prints one token a line: id, tab, piece. The text is taken as it is: special tokens in it are ordinary text, and \
       none are added, unless --special asks for them. --chat reads a conversation, a list of {role, content} or an \
-      object with messages and tools, and writes it by the model's chat template, whose special tokens count.
+      object with messages, tools, documents and what else the template asks for, and writes it by the model's chat \
+      template, whose special tokens count.
       Example: flashcl tokenize --model SmolLM2.gguf --text 'The capital of France'
       """)
 
@@ -22,6 +23,8 @@ struct Tokenize: ParsableCommand {
   var chat: String?
   @Flag(help: "With --chat: end with what begins the assistant's answer.")
   var addGenerationPrompt = false
+  @Flag(help: "With --chat: end with the text of the last message, for the model to continue.")
+  var continueFinalMessage = false
   @Flag(help: "Find special tokens in the text, and add those that the model wants around it.")
   var special = false
 
@@ -31,6 +34,10 @@ struct Tokenize: ParsableCommand {
     }
     if chat != nil && special { throw ValidationError("--special is for --text and --file") }
     if chat == nil && addGenerationPrompt { throw ValidationError("--add-generation-prompt is for --chat") }
+    if chat == nil && continueFinalMessage { throw ValidationError("--continue-final-message is for --chat") }
+    if addGenerationPrompt && continueFinalMessage {
+      throw ValidationError("give one of --add-generation-prompt and --continue-final-message")
+    }
   }
 
   func run() throws {
@@ -45,7 +52,9 @@ struct Tokenize: ParsableCommand {
   private func write(conversation path: String) throws {
     let source = try ModelSource.open(model.model)
     let conversation = try Conversation(JSON(MappedFile(path)), name: path)
-    let text = try ChatTemplate(source).render(conversation, addGenerationPrompt: addGenerationPrompt)
+    let text = try ChatTemplate(source).render(
+      conversation, addGenerationPrompt: addGenerationPrompt || conversation.addsGenerationPrompt,
+      continueFinalMessage: continueFinalMessage || conversation.continuesFinalMessage)
     let tokenizer = try TokenizerFiles.load(source)
     let ids = try tokenizer.ids(ofRendered: text)
     try write(ids, ids.map(tokenizer.piece(of:)), text: text)

@@ -49,14 +49,41 @@ import Testing
     let prompt = try run(
       "tokenize", "--model", model, "--chat", file, "--add-generation-prompt", "--format", "json")
     #expect(try prompt.json()["text"] as? String == "<s>u:ab</s><s>a:")
+    let asked = try write(
+      "a.json", #"{"messages": [{"role": "user", "content": "ab"}], "add_generation_prompt": true}"#)
+    let own = try run("tokenize", "--model", model, "--chat", asked, "--format", "json")
+    #expect(try own.json()["text"] as? String == "<s>u:ab</s><s>a:")
     let object = try write("o.json", #"{"messages": [{"role": "user", "content": "ab"}], "tools": null}"#)
     let lines = try run("tokenize", "--model", model, "--chat", object).output.split(separator: "\n")
     #expect(lines.count == 6 && lines[0] == "1\t<s>")
   }
 
+  /// As `transformers` ends it, with white space where the template keeps it.
+  @Test func aFinalMessageIsContinued() throws {
+    let file = try write(
+      "m.json", #"[{"role": "user", "content": "ab"}, {"role": "assistant", "content": "c "}]"#)
+    let json = try run(
+      "tokenize", "--model", model, "--chat", file, "--continue-final-message", "--format", "json")
+    #expect(try json.json()["text"] as? String == "<s>u:ab</s><s>a:c ")
+    let parts = #"[{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image"}]}]"#
+    let ends = try run(
+      "tokenize", "--model", model, "--chat", write("p.json", parts), "--continue-final-message", "--format",
+      "json")
+    #expect(try ends.json()["text"] as? String == "<s>u:[{'type': 'text', 'text': 'a")
+    let none = try run(
+      "tokenize", "--model", model, "--chat", write("n.json", #"[{"role": "user", "content": null}]"#),
+      "--continue-final-message")
+    #expect(none.status == 1 && none.errors.contains("no text to continue"), "\(none.errors)")
+    #expect(
+      try run(
+        "tokenize", "--model", model, "--chat", file, "--continue-final-message", "--add-generation-prompt"
+      )
+      .status == 2)
+  }
+
   @Test(arguments: [
     ("[", 1, "line 1"), ("{}", 1, "messages"), ("[{\"role\": 3}]", 1, "role"),
-    ("[]", 1, "at least one message"),
+    ("[]", 1, "at least one message"), ("{\"messages\": [], \"documents\": 1}", 1, "'documents'"),
     ("[{\"role\": \"user\", \"content\": \"no\"}]", 1, "refuses the conversation: Not that."),
     ("[{\"role\": \"user\", \"content\": {}}, {\"role\": \"\"}]", 0, ""),
   ])
@@ -120,6 +147,27 @@ import Testing
       #expect(result.status == 1 && result.output == "", "\(text): \(result.errors)")
     }
     #expect(try run("chat", "--model", Models.path("llama-tied"), "--message", "a", "--once").status == 1)
+  }
+
+  /// Tools and variables of a conversation are the template's, and are saved with it.
+  @Test func whatIsLoadedIsSaved() throws {
+    let object =
+      #"{"messages":[{"content":"a","role":"user"}],"tools":[{"name":"f"}],"enable_thinking":false}"#
+    let (from, to) = (try write("from.json", object), scratch.path("to.json"))
+    let result = try chat("/load \(from)\n/save \(to)\n")
+    #expect(result.status == 0, "\(result.errors)")
+    let saved = try String(decoding: Data(contentsOf: URL(fileURLWithPath: to)), as: UTF8.self)
+    #expect(saved.utf8.sorted() == (object + "\n").utf8.sorted(), "\(saved)")
+  }
+
+  @Test func whatIsNoTextIsRefused() throws {
+    let input = scratch.path("input")
+    try Data([0xFF, 0x0A]).write(to: URL(fileURLWithPath: input))
+    let result = try run(
+      ["chat", "--model", model, "--max-tokens", "5"],
+      input: FileHandle(forReadingFrom: URL(fileURLWithPath: input)))
+    #expect(result.status == 1 && result.output == "", "\(result.errors)")
+    #expect(result.errors == "flashcl: the message is not valid UTF-8\n")
   }
 
   @Test func aFullContextIsTold() throws {

@@ -10,43 +10,6 @@ import FlashCLTokenizers
   import Darwin
 #endif
 
-/// A conversation, as chat templates read it: messages that have a `role` and mostly a `content`, and tools they may call.
-public struct Conversation: Sendable {
-  public var messages: [JSON]
-  /// Descriptions of functions; nil where there are none.
-  public var tools: [JSON]?
-
-  public init(_ messages: [JSON] = [], tools: [JSON]? = nil) {
-    self.messages = messages
-    self.tools = tools
-  }
-
-  /// A list of messages, or an object with `messages` and `tools`; `name` is what errors call it.
-  public init(_ json: JSON, name: String) throws {
-    guard let messages = json.array ?? json["messages"]?.array else {
-      throw ModelError("\(name): expected a list of messages, or an object with the list 'messages'")
-    }
-    for (place, message) in messages.enumerated() {
-      guard message.object != nil, message["role"]?.string != nil else {
-        throw ModelError("\(name): the message \(place + 1) is no object with a 'role' that is a string")
-      }
-    }
-    self.messages = messages
-    guard let tools = json["tools"], !tools.isNull else { return }
-    guard let list = tools.array, list.allSatisfy({ $0.object != nil }) else {
-      throw ModelError("\(name): 'tools' is no list of objects")
-    }
-    self.tools = list
-  }
-
-  public static func message(_ role: String, _ content: String) -> JSON {
-    .object([
-      JSON.Member(key: "role", value: .string(ByteString(role))),
-      JSON.Member(key: "content", value: .string(ByteString(content))),
-    ])
-  }
-}
-
 /// How a model's conversations are written: the Jinja template of its files, rendered as `transformers.apply_chat_template`
 /// renders it.
 public struct ChatTemplate: Sendable {
@@ -140,14 +103,21 @@ public struct ChatTemplate: Sendable {
   ///
   /// - Parameters:
   ///   - addGenerationPrompt: end with what begins the assistant's answer.
-  ///   - variables: what else the template may ask for (`enable_thinking`).
+  ///   - continueFinalMessage: end with the text of the last message, so that the model goes on with it.
   ///   - now: what `strftime_now` tells.
   ///
   /// Throws `ModelError`, with the template's own words where it refuses the conversation.
   public func render(
-    _ conversation: Conversation, addGenerationPrompt: Bool, variables: [String: JSON] = [:],
+    _ conversation: Conversation, addGenerationPrompt: Bool, continueFinalMessage: Bool = false,
     now: TemplateTime = .local()
   ) throws -> String {
+    if continueFinalMessage {
+      guard !addGenerationPrompt else {
+        throw ModelError("a final message that is continued leaves no place for another answer")
+      }
+      let (marked, text) = try conversation.marked()
+      return try Conversation.cut(render(marked, addGenerationPrompt: false, now: now), after: text)
+    }
     let name = conversation.tools != nil && templates["tool_use"] != nil ? "tool_use" : "default"
     if conversation.messages.isEmpty { throw ModelError("a conversation needs at least one message") }
     guard let template = templates[name] else {
@@ -161,7 +131,8 @@ public struct ChatTemplate: Sendable {
         let tokens = tokens.map { TemplateValue.string($0) }
         values[name] = name.hasSuffix("s") ? try TemplateValue(tokens) : tokens[0]
       }
-      for (name, value) in variables { values[name] = try TemplateValue(value) }
+      for (name, value) in conversation.variables { values[name] = try TemplateValue(value) }
+      values["continue_final_message"] = nil  // no template is told of it
       values["messages"] = try TemplateValue(.array(conversation.messages))
       if let tools = conversation.tools { values["tools"] = try TemplateValue(.array(tools)) }
       values["add_generation_prompt"] = .bool(addGenerationPrompt)

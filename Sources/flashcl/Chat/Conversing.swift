@@ -25,7 +25,10 @@ struct Conversing {
     if let message { try attempt { try answer(session.say(message)) } }
     var input = InputLines(prompt: isInteractive && Terminal.isWatched ? "> " : "")
     while let line = try input.next() {
-      let text = String(decoding: line, as: UTF8.self)
+      guard let text = String(validating: line, as: UTF8.self) else {
+        try attempt { throw Failure("the message is not valid UTF-8") }
+        continue
+      }
       let words = text.split(separator: " ", maxSplits: 1)
       guard let first = words.first else { continue }
       if first == "/exit" { return }
@@ -55,7 +58,7 @@ struct Conversing {
     }
     switch name {
     case "/save":
-      try Output.json(session.conversation.messages, toFile: file())
+      try Output.json(session.conversation.json, toFile: file())
       Terminal.say("saved \(count(session.conversation.messages.count, "message")) to \(argument ?? "")")
     case "/load":
       let path = try file()
