@@ -3,10 +3,11 @@ extension Parser {
   mutating func macro() throws -> Statement.Kind {
     let name = try name()
     assigns(name)
+    stores(.name(name))
+    names.append(Body.Names())
     let parameters = try signature()
     try expect(.blockEnd)
-    let (body, reads) = try macroBody(until: "endmacro")
-    return .macro(MacroDefinition(name: name, parameters: parameters, reads: reads, body: body))
+    return .macro(try definition(name, parameters, until: "endmacro"))
   }
 
   /// `(name, name=default, …)`
@@ -32,14 +33,21 @@ extension Parser {
     return parameters
   }
 
-  private mutating func macroBody(until end: String) throws -> ([Statement], Set<String>) {
+  /// A macro from its body on, whose names are begun.
+  private mutating func definition(
+    _ name: String, _ parameters: [(name: String, fallback: Expression?)], until end: String
+  ) throws -> MacroDefinition {
+    names[names.count - 1].all.formUnion(parameters.map(\.name))
     specials.append((read: [], assigned: []))
-    let body = try outsideLoops { try $0.body(until: end) }
-    return (body, specials.removeLast().read)
+    let body = try outsideLoops { try $0.statements(until: end) }
+    return MacroDefinition(
+      name: name, parameters: parameters, reads: specials.removeLast().read,
+      body: Body(statements: body, names: names.removeLast()))
   }
 
   /// Told of each name that is read, in the order of the template.
   mutating func reads(_ name: String) {
+    names[names.count - 1].all.insert(name)
     guard MacroDefinition.specials.contains(name) else { return }
     for index in specials.indices where !specials[index].assigned.contains(name) {
       specials[index].read.insert(name)
@@ -54,22 +62,23 @@ extension Parser {
 
   /// `{% call(parameters) macro(arguments) %}`
   mutating func callBlock() throws -> Statement.Kind {
+    names.append(Body.Names())
     let parameters = token.kind == .symbol("(") ? try signature() : []
+    let inner = names.removeLast()
     let place = token.place
     guard case .call(let function, let arguments) = try expression().kind else {
       throw failure("expected a call", at: place)
     }
     try expect(.blockEnd)
-    let (body, reads) = try macroBody(until: "endcall")
-    return .call(
-      function, arguments, MacroDefinition(name: "caller", parameters: parameters, reads: reads, body: body))
+    names.append(inner)
+    return .call(function, arguments, try definition("caller", parameters, until: "endcall"))
   }
 
   mutating func filterBlock() throws -> Statement.Kind {
     var filters = [try filterApplication()]
     while skip("|") { filters.append(try filterApplication()) }
     try expect(.blockEnd)
-    return .filtered(filters, try outsideLoops { try $0.body(until: "endfilter") })
+    return .filtered(filters, try body { try $0.outsideLoops { try $0.statements(until: "endfilter") } })
   }
 
   mutating func withBlock() throws -> Statement.Kind {
@@ -83,6 +92,8 @@ extension Parser {
       variables.append((target, try expression()))
     }
     try expect(.blockEnd)
-    return .with(variables, try body(until: "endwith"))
+    return .with(
+      variables, try body(Target.tuple(variables.map(\.target)).names) { try $0.statements(until: "endwith") }
+    )
   }
 }

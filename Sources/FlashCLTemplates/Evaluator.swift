@@ -256,7 +256,7 @@ extension Renderer {
     let (name, parameters) = (macro.definition.name, macro.definition.parameters)
     let reads = macro.definition.reads
     var rest = given.named
-    let inner = Scope(macro.scope)
+    let inner = Scope(macro.scope, macro.definition.body)
     let text = try capture(in: inner) {
       for (place, parameter) in parameters.enumerated() {
         if place < given.positional.count {
@@ -289,7 +289,7 @@ extension Renderer {
       } else if !more.isEmpty {
         throw Fault("macro '\(name)' takes not more than \(parameters.count) argument(s)")
       }
-      return try run(macro.definition.body)
+      return try run(macro.definition.body.statements)
     }
     return .string(text)
   }

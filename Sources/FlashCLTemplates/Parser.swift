@@ -10,6 +10,8 @@ struct Parser {
   private var allLoops = 0
   /// For each macro around this place which of `MacroDefinition.specials` it reads, and which it has assigned before.
   var specials: [(read: Set<String>, assigned: Set<String>)] = []
+  /// The names of each body around this place, the innermost last.
+  var names = [Body.Names()]
 
   static let nestingLimit = 100
   /// Expressions inside each other; a chain of additions counts each.
@@ -60,10 +62,27 @@ struct Parser {
 
   // MARK: - Statements
 
-  mutating func template() throws -> [Statement] {
+  mutating func template() throws -> Body {
     let body = try statements(until: [])
     guard token.kind == .end else { throw failure("unexpected \(next.told)", at: next.place) }
-    return body
+    return Body(statements: body, names: names[0])
+  }
+
+  /// What `statements` takes, with variables of its own, of which it is given `parameters`.
+  mutating func body(
+    _ parameters: Set<String> = [], _ statements: (inout Self) throws -> [Statement]
+  ) throws -> Body {
+    names.append(Body.Names(all: parameters))
+    let body = try statements(&self)
+    return Body(statements: body, names: names.removeLast())
+  }
+
+  mutating func stores(_ target: Target) {
+    switch target {
+    case .name(let name): names[names.count - 1].assign(name)
+    case .attribute(let name, _): names[names.count - 1].all.insert(name)
+    case .tuple(let parts): for part in parts { stores(part) }
+    }
   }
 
   /// The statements up to a tag that begins with one of `ends`, whose name is then the current token.
@@ -104,8 +123,8 @@ struct Parser {
     }
   }
 
-  /// The body up to `{% end %}`, whose tag is taken too.
-  mutating func body(until end: String) throws -> [Statement] {
+  /// The statements up to `{% end %}`, whose tag is taken too.
+  mutating func statements(until end: String) throws -> [Statement] {
     let body = try statements(until: [end])
     advance()
     try expect(.blockEnd)
@@ -126,7 +145,7 @@ struct Parser {
     case "with": kind = try withBlock()
     case "generation":
       try expect(.blockEnd)
-      kind = .scope(try outsideLoops { try $0.body(until: "endgeneration") })
+      kind = .scope(try body { try $0.outsideLoops { try $0.statements(until: "endgeneration") } })
     case "break", "continue":
       guard loops > 0 else { throw failure("no loop is around this", at: place) }
       guard case .name(let word) = tokens[position - 1].kind else { return nil }
@@ -155,12 +174,16 @@ struct Parser {
     while true {
       let test = try tuple(withChoice: false)
       try expect(.blockEnd)
+      names[names.count - 1].conditions += 1
       branches.append((test, try statements(until: ["elif", "else", "endif"])))
+      names[names.count - 1].conditions -= 1
       switch try name() {
       case "elif": continue
       case "else":
         try expect(.blockEnd)
-        return .condition(branches, otherwise: try body(until: "endif"))
+        names[names.count - 1].conditions += 1
+        defer { names[names.count - 1].conditions -= 1 }
+        return .condition(branches, otherwise: try statements(until: "endif"))
       default:
         try expect(.blockEnd)
         return .condition(branches, otherwise: [])
@@ -172,20 +195,24 @@ struct Parser {
     let target = try target(endsAtIn: true)
     try expect(.name("in"))
     let source = try tuple(withChoice: false)
-    let test = skip(.name("if")) ? try expression() : nil
+    var test: Expression?
+    if skip(.name("if")) {
+      names.append(Body.Names())  // the loop's target is no name of the body around
+      test = try expression()
+      names.removeLast()
+    }
     let isRecursive = skip(.name("recursive"))
     try expect(.blockEnd)
     loops += 1
     allLoops += 1
-    let inner = try statements(until: ["endfor", "else"])
+    let inner = try body(target.names) { try $0.statements(until: ["endfor", "else"]) }
     loops -= 1
     let hasElse = try name() == "else"
     try expect(.blockEnd)
-    var otherwise: [Statement] = []
-    if hasElse, isRecursive {
-      otherwise = try outsideLoops { try $0.body(until: "endfor") }
-    } else if hasElse {
-      otherwise = try body(until: "endfor")
+    let otherwise = try body { parser in
+      guard hasElse else { return [] }
+      guard isRecursive else { return try parser.statements(until: "endfor") }
+      return try parser.outsideLoops { try $0.statements(until: "endfor") }
     }
     allLoops -= 1
     return .loop(
@@ -199,12 +226,14 @@ struct Parser {
     if skip("=") {
       let value = try tuple()
       try expect(.blockEnd)
+      stores(target)
       return .set(target, value)
     }
+    stores(target)
     var filters: [Application] = []
     while skip("|") { filters.append(try filterApplication()) }
     try expect(.blockEnd)
-    return .capture(target, filters, try body(until: "endset"))
+    return .capture(target, filters, try body { try $0.statements(until: "endset") })
   }
 
   /// A name, `namespace.attribute`, or several with commas between.

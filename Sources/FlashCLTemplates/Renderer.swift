@@ -4,8 +4,20 @@ final class Renderer {
   final class Scope {
     var variables: [String: Value] = [:]
     let around: Scope?
+    private let names: Set<String>
 
-    init(_ around: Scope?) { self.around = around }
+    init(_ around: Scope?, _ body: Body? = nil) {
+      self.around = around
+      names = body?.names.all ?? []
+      for name in body?.names.unset ?? [] where !(around?.has(name) ?? false) {
+        variables[name] = .undefined("'\(name)' is undefined")
+      }
+    }
+
+    /// Whether this body or one around it has a variable of that name, which may not have a value yet.
+    private func has(_ name: String) -> Bool {
+      names.contains(name) || (around?.has(name) ?? false)
+    }
 
     subscript(name: String) -> Value? {
       var scope: Scope? = self
@@ -35,13 +47,13 @@ final class Renderer {
     self.limits = limits
     let globals = Scope(nil)
     for name in GlobalFunction.names { globals.variables[name] = .object(GlobalFunction(name)) }
-    scope = Scope(globals)
-    scope.around?.variables.merge(variables) { $1 }
+    globals.variables.merge(variables) { $1 }
+    scope = globals
   }
 
-  func render(_ body: [Statement]) throws -> String {
+  func render(_ body: Body) throws -> String {
     defer { for scope in captured { scope.variables = [:] } }
-    _ = try run(body)
+    try inner(Scope(scope, body)) { _ = try run(body.statements) }
     return output
   }
 
@@ -102,7 +114,7 @@ final class Renderer {
       try write(rendered(loop, over: source, in: scope, depth: 0))
     case .set(let target, let expression): try assign(evaluate(expression), to: target)
     case .capture(let target, let filters, let body):
-      var value = Value.string(try capture { try self.run(body) })
+      var value = Value.string(try capture(in: Scope(scope, body)) { try self.run(body.statements) })
       for filter in filters { value = try apply(filter, to: value) }
       try assign(value, to: target)
     case .macro(let definition):
@@ -114,16 +126,16 @@ final class Renderer {
       try given.add("caller", .object(Macro(body, in: scope)))
       try write(text(of: call(evaluate(function), given)))
     case .filtered(let filters, let body):
-      var value = Value.string(try capture { try self.run(body) })
+      var value = Value.string(try capture(in: Scope(scope, body)) { try self.run(body.statements) })
       for filter in filters { value = try apply(filter, to: value) }
       try write(text(of: value))
     case .with(let variables, let body):
       let values = try variables.map { try evaluate($0.value) }
-      return try inner(Scope(scope)) {
+      return try inner(Scope(scope, body)) {
         for (variable, value) in zip(variables, values) { try assign(value, to: variable.target) }
-        return try run(body)
+        return try run(body.statements)
       }
-    case .scope(let body): try inner(Scope(scope)) { _ = try run(body) }
+    case .scope(let body): try inner(Scope(scope, body)) { _ = try run(body.statements) }
     case .leave: return .leave
     case .skip: return .skip
     }
@@ -146,11 +158,11 @@ final class Renderer {
   }
 
   /// The text that `body` writes, with variables of its own.
-  func capture(in inner: Scope? = nil, _ body: () throws -> Flow) throws -> String {
+  func capture(in inner: Scope, _ body: () throws -> Flow) throws -> String {
     let before = output
     output = ""
     defer { output = before }
-    return try self.inner(inner ?? Scope(scope)) {
+    return try self.inner(inner) {
       _ = try body()
       return output
     }
@@ -198,13 +210,13 @@ final class Renderer {
     var flow = Flow.onward
     while flow != .leave, let item = try state.advance() {
       try spend()
-      flow = try inner(Scope(around)) {
+      flow = try inner(Scope(around, loop.body)) {
         scope.variables["loop"] = .object(state)
         try assign(item, to: loop.target)
-        return try run(loop.body)
+        return try run(loop.body.statements)
       }
       if flow == .onward { isWhole = true }
     }
-    return isWhole ? .onward : try inner(Scope(around)) { try run(loop.otherwise) }
+    return isWhole ? .onward : try inner(Scope(around, loop.otherwise)) { try run(loop.otherwise.statements) }
   }
 }

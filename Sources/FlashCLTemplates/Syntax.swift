@@ -57,6 +57,14 @@ indirect enum Target: Sendable {
   case name(String)
   case attribute(of: String, String)
   case tuple([Target])
+
+  var names: Set<String> {
+    switch self {
+    case .name(let name): [name]
+    case .attribute: []
+    case .tuple(let parts): parts.reduce(into: []) { $0.formUnion($1.names) }
+    }
+  }
 }
 
 struct Statement: Sendable {
@@ -70,17 +78,38 @@ struct Statement: Sendable {
     case loop(Loop)
     case set(Target, Expression)
     /// The text of a body, filtered.
-    case capture(Target, [Application], [Statement])
+    case capture(Target, [Application], Body)
     case macro(MacroDefinition)
     /// A call that is given its body as the macro `caller`.
     case call(Expression, Arguments, MacroDefinition)
     /// The text of a body, filtered and written.
-    case filtered([Application], [Statement])
-    case with([(target: Target, value: Expression)], [Statement])
+    case filtered([Application], Body)
+    case with([(target: Target, value: Expression)], Body)
     /// A body with variables of its own.
-    case scope([Statement])
+    case scope(Body)
     case leave
     case skip
+  }
+}
+
+/// Statements with variables of their own.
+struct Body: Sendable {
+  let statements: [Statement]
+  let names: Names
+
+  /// What a body does with names itself, not in a body inside it.
+  struct Names: Sendable {
+    /// All that it reads or assigns.
+    var all: Set<String> = []
+    /// What it assigns before it reads it, and under no condition. As in Jinja, where no body around it has such a name it is
+    /// undefined until then, for the bodies inside too: what `render` was given under that name is hidden.
+    var unset: Set<String> = []
+    /// Conditions around this place.
+    var conditions = 0
+
+    mutating func assign(_ name: String) {
+      if all.insert(name).inserted, conditions == 0 { unset.insert(name) }
+    }
   }
 }
 
@@ -90,8 +119,8 @@ struct Loop: Sendable {
   let test: Expression?
   /// Whether the body may call `loop` with what to go through one level deeper.
   let isRecursive: Bool
-  let body: [Statement]
-  let otherwise: [Statement]
+  let body: Body
+  let otherwise: Body
 }
 
 struct MacroDefinition: Sendable {
@@ -102,5 +131,5 @@ struct MacroDefinition: Sendable {
   let parameters: [(name: String, fallback: Expression?)]
   /// Which of `specials` the body reads.
   let reads: Set<String>
-  let body: [Statement]
+  let body: Body
 }

@@ -6,7 +6,7 @@
 ///
 /// What is written is what Jinja writes, to the byte; whatever of Jinja or Python is not here throws.
 public struct TextTemplate: Sendable {
-  private let body: [Statement]
+  private let body: Body
 
   /// Parses a template; throws `TemplateError` with the place of what is wrong or not supported.
   public init(_ source: String) throws {
