@@ -9,12 +9,15 @@ struct Tokenize: ParsableCommand {
       Prints one token a line: id, tab, piece. The text is taken as it is: special tokens in it are ordinary text, and \
       none are added, unless --special asks for them. --chat reads a conversation, a list of {role, content} or an \
       object with messages, tools, documents and what else the template asks for, and writes it by the model's chat \
-      template, whose special tokens count.
+      template, whose special tokens count; its result is JSON, text and all, unless --format says otherwise.
       Example: flashcl tokenize --model SmolLM2.gguf --text 'The capital of France'
       """)
 
   @OptionGroup var model: ModelOption
-  @OptionGroup var output: FormatOption
+  @Option(
+    help: ArgumentHelp(
+      "How to print the result (default: text; of a conversation json).", valueName: "text|json"))
+  var format: Format?
   @Option(parsing: .unconditional, help: "The text.")
   var text: String?
   @Option(parsing: .unconditional, help: "A file with the text, read byte for byte.")
@@ -61,7 +64,9 @@ struct Tokenize: ParsableCommand {
   }
 
   private func write(_ ids: [Int32], _ pieces: [String], text: String? = nil) throws {
-    if output.isJSON { return try Output.json(Report(ids: ids, pieces: pieces, text: text)) }
+    if format ?? (chat == nil ? .text : .json) == .json {
+      return try Output.json(Report(ids: ids, pieces: pieces, text: text))
+    }
     try Output.write(zip(ids, pieces).map { "\($0)\t\(escaped($1))\n" }.joined())
   }
 
