@@ -4,10 +4,10 @@
 // x, residual, sum, y     [rows, columns]  X_TYPE; residual and sum may be absent (null)
 // gain, bias              [columns]        f32; bias may be absent
 //
-// Strategies, simplest first; s is read again from x and residual in each pass, never from y:
+// Strategies, simplest first; s is read again from x and residual in each pass:
 //   layer_norm_rows     one item per row; any device, any size, no local memory
 //   layer_norm_group    one group of LANES items per row, sums through local memory; for GPUs
-//   layer_norm_vectors  one item per row, sixteen columns at a time; for CPU devices
+//   layer_norm_vectors  one item per row, sixteen columns at a time, a sum in f32 kept in y; for CPU devices
 // Defines: X_TYPE (prelude.cl); LANES, the group's size, a power of two (default 64). Reference: LayerNorm.compute.
 // Cases: LayerNormCases.
 
@@ -133,15 +133,29 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void layer_norm_vectors(
   if (bias) bias += bias_offset;
   uint whole = columns & ~15u;
 
+  // A sum in f32 waits in y, so that it is made once; a narrower type would round it.
+  bool waits = residual && sizeof(X_T) == 4;
   // Where s is as small as the mean, what a plain sum of a long row loses would show; two chains hide the latency.
   float16 first = 0.0f, first_extra = 0.0f, second = 0.0f, second_extra = 0.0f;
-  for (uint i = 0; i + 16 < whole; i += 32) {
-    ADD_KEPT16(first, first_extra, S_LOAD16(i));
-    ADD_KEPT16(second, second_extra, S_LOAD16(i + 16));
+  for (uint i = 0; i < whole; i += 32) {
+    float16 s = S_LOAD16(i);
+    if (waits) X_STORE16(y, i, s);
+    ADD_KEPT16(first, first_extra, s);
+    if (i + 16 == whole) break;
+    s = S_LOAD16(i + 16);
+    if (waits) X_STORE16(y, i + 16, s);
+    ADD_KEPT16(second, second_extra, s);
   }
-  if (whole & 16) ADD_KEPT16(first, first_extra, S_LOAD16(whole - 16));
   float2 total = sum_kept32(first, second, first_extra + second_extra);
-  for (uint i = whole; i < columns; ++i) total = add_kept(total, S_LOAD(i));
+  for (uint i = whole; i < columns; ++i) {
+    float s = S_LOAD(i);
+    if (waits) X_STORE(y, i, s);
+    total = add_kept(total, s);
+  }
+  if (waits) {
+    x = y;
+    residual = 0;
+  }
   float mean = (total.x - total.y) / columns;
   float16 lanes = 0.0f;
   for (uint i = 0; i < whole; i += 16) {

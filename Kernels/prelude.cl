@@ -165,28 +165,21 @@ inline float16 gelu_tanh16(float16 x) {
 
 inline float16 silu16(float16 x) { return x / (1.0f + exp16(-x)); }
 
-// erfc in sixteen lanes: erfc(z) = t·P(t)·e^(−z²) with t = 1 / (1 + z/2), for z ≥ 0; 2 − erfc(|z|) below. P is the polynomial
-// of degree 8 with the least relative error (4.2e-8 for 0 ≤ z ≤ 9.5, 3.3e-7 when evaluated in f32), fitted by reweighted
-// least squares. The part of z² that rounding loses is brought back: e^(−z²) would magnify it.
-inline float16 erfc16(float16 v) {
-  float16 z = fmin(fabs(v), (float16)10.0f);  // e^(−100) is 0 in f32
-  float16 t = 1.0f / fma(z, (float16)0.5f, (float16)1.0f);
-  float16 p = fma(t, (float16)-0.0588907823f, (float16)0.283701986f);
-  p = fma(p, t, (float16)-0.48538366f);
-  p = fma(p, t, (float16)0.275978029f);
-  p = fma(p, t, (float16)-0.0251775365f);
-  p = fma(p, t, (float16)0.202069744f);
-  p = fma(p, t, (float16)0.243261039f);
-  p = fma(p, t, (float16)0.282353491f);
-  p = fma(p, t, (float16)0.282087684f);
-  float16 square = z * z;
-  float16 lost = fma(z, z, -square);
-  float16 e = exp16_bounded(-square);
-  float16 result = t * p * fma(-e, lost, e);
-  return select(result, 2.0f - result, v < 0.0f);
+// x·Φ(x) in sixteen lanes: Φ(−z) = t·P(t)·e^(−z²/2) with t = 1 / (1 + 0.45·z) for z = |x|, and x·Φ(x) = max(x, 0) − z·Φ(−z). P is
+// the polynomial of degree 6 whose error is the smallest share (0.7 %) of what GELUCases allows, fitted by linear programming;
+// in f32 the whole is within a fifth of it. max(x, 0) as ½x + ½|x| keeps NaN; past 14, e^(−98) is 0.
+inline float16 gelu_exact16(float16 x) {
+  float16 z = fmin(fabs(x), (float16)14.0f);
+  float16 t = 1.0f / fma(z, (float16)0.45f, (float16)1.0f);
+  float16 p = fma(t, (float16)-0.0374622159f, (float16)0.215794653f);
+  p = fma(p, t, (float16)-0.471194655f);
+  p = fma(p, t, (float16)0.39108187f);
+  p = fma(p, t, (float16)0.0193960909f);
+  p = fma(p, t, (float16)0.205079734f);
+  p = fma(p, t, (float16)0.177304536f);
+  float16 tail = t * p * exp16_bounded(-0.5f * z * z);
+  return fma(-z, tail, fma(fabs(x), (float16)0.5f, 0.5f * x));
 }
-
-inline float16 gelu_exact16(float16 x) { return 0.5f * x * erfc16(-0.70710678f * x); }
 
 inline float16 activate16(float16 x, int activation) {
   switch (activation) {
