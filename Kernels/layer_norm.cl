@@ -8,12 +8,26 @@
 //   layer_norm_rows     one item per row; any device, any size, no local memory
 //   layer_norm_group    one group of LANES items per row, sums through local memory; for GPUs
 //   layer_norm_vectors  one item per row, sixteen columns at a time, a sum in f32 kept in y; for CPU devices
+// The mean is summed with what each rounding loses: where s is as small as the mean, that would show.
 // Defines: X_TYPE (prelude.cl); LANES, the group's size, a power of two (default 64). Reference: LayerNorm.compute.
 // Cases: LayerNormCases.
 
 #ifndef LANES
 #define LANES 64
 #endif
+
+// a + b, and in `extra` what that has too much (Knuth's sum of two).
+#define SUM_KEPT(type, sum, extra, a, b) \
+  type sum = (a) + (b);                  \
+  type sum##_part = sum - (a);           \
+  extra += (sum - sum##_part - (a)) + (sum##_part - (b))
+
+// A sum in one long chain: sum.x, which has sum.y too much. add_kept loses where a term is greater than the sum before it.
+inline float2 add_exact(float2 sum, float x) {
+  float extra = sum.y;
+  SUM_KEPT(float, s, extra, sum.x, x);
+  return (float2)(s, extra);
+}
 
 #define S_LOAD(i) (X_LOAD(x, i) + (residual ? X_LOAD(residual, i) : 0.0f))
 
@@ -31,8 +45,8 @@ __kernel void layer_norm_rows(__global const X_T *x, ulong x_offset, __global co
   if (bias) bias += bias_offset;
 
   float2 total = 0.0f;
-  for (uint i = 0; i < columns; ++i) total = add_kept(total, S_LOAD(i));
-  float mean = total.x / columns;
+  for (uint i = 0; i < columns; ++i) total = add_exact(total, S_LOAD(i));
+  float mean = (total.x - total.y) / columns;
   float2 variance = 0.0f;
   for (uint i = 0; i < columns; ++i) {
     float d = S_LOAD(i) - mean;
@@ -46,24 +60,30 @@ __kernel void layer_norm_rows(__global const X_T *x, ulong x_offset, __global co
   }
 }
 
-inline float group_sum(float value, __local float *scratch) {
+// The sum of all items' values, each with what it has too much.
+inline float group_sum(float2 value, __local float2 *scratch) {
   uint lane = get_local_id(0);
   scratch[lane] = value;
   barrier(CLK_LOCAL_MEM_FENCE);
   for (uint half_size = LANES / 2; half_size > 0; half_size /= 2) {
-    if (lane < half_size) scratch[lane] += scratch[lane + half_size];
+    if (lane < half_size) {
+      float2 a = scratch[lane], b = scratch[lane + half_size];
+      float extra = a.y + b.y;
+      SUM_KEPT(float, sum, extra, a.x, b.x);
+      scratch[lane] = (float2)(sum, extra);
+    }
     barrier(CLK_LOCAL_MEM_FENCE);
   }
-  float total = scratch[0];
+  float2 total = scratch[0];
   barrier(CLK_LOCAL_MEM_FENCE);
-  return total;
+  return total.x - total.y;
 }
 
 __kernel __attribute__((reqd_work_group_size(LANES, 1, 1))) void layer_norm_group(
     __global const X_T *x, ulong x_offset, __global const X_T *residual, ulong residual_offset,
     __global const float *gain, ulong gain_offset, __global const float *bias, ulong bias_offset, __global X_T *sum,
     ulong sum_offset, __global X_T *y, ulong y_offset, uint rows, uint columns, float epsilon) {
-  __local float scratch[LANES];
+  __local float2 scratch[LANES];
   uint lane = get_local_id(0);
   ulong row = get_group_id(0);
   x += x_offset + row * columns;
@@ -73,15 +93,15 @@ __kernel __attribute__((reqd_work_group_size(LANES, 1, 1))) void layer_norm_grou
   gain += gain_offset;
   if (bias) bias += bias_offset;
 
-  float partial = 0.0f;
-  for (uint i = lane; i < columns; i += LANES) partial += S_LOAD(i);
+  float2 partial = 0.0f;
+  for (uint i = lane; i < columns; i += LANES) partial = add_exact(partial, S_LOAD(i));
   float mean = group_sum(partial, scratch) / columns;
-  partial = 0.0f;
+  float variance = 0.0f;
   for (uint i = lane; i < columns; i += LANES) {
     float d = S_LOAD(i) - mean;
-    partial = fma(d, d, partial);
+    variance = fma(d, d, variance);
   }
-  float scale = 1.0f / sqrt(group_sum(partial, scratch) / columns + epsilon);
+  float scale = 1.0f / sqrt(group_sum((float2)(variance, 0.0f), scratch) / columns + epsilon);
   for (uint i = lane; i < columns; i += LANES) {
     float s = S_LOAD(i);
     X_STORE(y, i, fma((s - mean) * scale, gain[i], bias ? bias[i] : 0.0f));
@@ -89,22 +109,7 @@ __kernel __attribute__((reqd_work_group_size(LANES, 1, 1))) void layer_norm_grou
   }
 }
 
-// add_kept in sixteen chains.
-#define ADD_KEPT16(sum, extra, value) \
-  do {                                \
-    float16 y = (value) - extra;      \
-    float16 t = sum + y;              \
-    extra = (t - sum) - y;            \
-    sum = t;                          \
-  } while (0)
-
-// a + b, and in `extra` what that has too much (Knuth's sum of two).
-#define SUM_KEPT(type, sum, extra, a, b) \
-  type sum = (a) + (b);                  \
-  type sum##_part = sum - (a);           \
-  extra += (sum - sum##_part - (a)) + (sum##_part - (b))
-
-// The sum of 32 chains that have `extra` too much, as add_kept has it.
+// The sum of 32 chains that have `extra` too much, .
 inline float2 sum_kept32(float16 a, float16 b, float16 extra) {
   SUM_KEPT(float16, s16, extra, a, b);
   float8 extra8 = extra.lo + extra.hi;
@@ -135,22 +140,24 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void layer_norm_vectors(
 
   // A sum in f32 waits in y, so that it is made once; a narrower type would round it.
   bool waits = residual && sizeof(X_T) == 4;
-  // Where s is as small as the mean, what a plain sum of a long row loses would show; two chains hide the latency.
-  float16 first = 0.0f, first_extra = 0.0f, second = 0.0f, second_extra = 0.0f;
+  // Two chains hide the latency.
+  float16 first = 0.0f, second = 0.0f, extra = 0.0f;
   for (uint i = 0; i < whole; i += 32) {
     float16 s = S_LOAD16(i);
     if (waits) X_STORE16(y, i, s);
-    ADD_KEPT16(first, first_extra, s);
+    SUM_KEPT(float16, left, extra, first, s);
+    first = left;
     if (i + 16 == whole) break;
     s = S_LOAD16(i + 16);
     if (waits) X_STORE16(y, i + 16, s);
-    ADD_KEPT16(second, second_extra, s);
+    SUM_KEPT(float16, right, extra, second, s);
+    second = right;
   }
-  float2 total = sum_kept32(first, second, first_extra + second_extra);
+  float2 total = sum_kept32(first, second, extra);
   for (uint i = whole; i < columns; ++i) {
     float s = S_LOAD(i);
     if (waits) X_STORE(y, i, s);
-    total = add_kept(total, s);
+    total = add_exact(total, s);
   }
   if (waits) {
     x = y;

@@ -1,13 +1,16 @@
 import FlashCL
 
 // A mean of a thousand deviations breaks every variance made from the mean of squares; a constant row leaves
-// nothing but ε under the root; tiny values vanish when squared, large ones overflow in f16. Widths straddle
+// nothing but ε under the root; numbers that cancel to a mean of nearly nothing leave the roundings of their sum beside
+// numbers as small; tiny values vanish when squared, large ones overflow in f16. Widths straddle
 // vectors and groups, and the sum is written over the residual, as models do.
 
 extension Case {
   static var layerNormCases: [Case] {
     var cases = NormProblem.edges.map { layerNorm($0) }
-    cases.append(layerNorm(NormProblem(.f32, 3, 257, .offset), bias: false))
+    for (columns, data) in [(257, NormProblem.Data.offset), (576, .cancelling), (768, .cancelling)] {
+      cases.append(layerNorm(NormProblem(.f32, 3, columns, data), bias: false))
+    }
     for (rows, columns) in [(1, 768), (512, 768), (4096, 768)] {
       cases.append(layerNorm(NormProblem(.f32, rows, columns), purpose: .bench))
     }
@@ -35,15 +38,28 @@ extension Case {
 /// The operands that LayerNorm and RMSNorm share.
 struct NormProblem {
   enum Data: String, CaseIterable {
-    case normal, offset, constant, tiny, large
+    case normal, offset, constant, tiny, large, cancelling
 
-    func values(_ bench: Workbench, _ count: Int) -> [Double] {
+    func values(_ bench: Workbench, _ count: Int, columns: Int) -> [Double] {
       switch self {
       case .normal: bench.normal(count)
       case .offset: bench.normal(count, mean: 1000)
       case .constant: [Double](repeating: 3.140625, count: count)
       case .tiny: bench.normal(count, deviation: 1e-6)
       case .large: bench.normal(count, deviation: 1e4)
+      case .cancelling:
+        // Each row's second half is its first one's negative from the end on, but for an eighth that is small.
+        Self.cancelling(bench.normal(count), columns)
+      }
+    }
+
+    private static func cancelling(_ values: [Double], _ columns: Int) -> [Double] {
+      values.indices.map { place in
+        let column = place % columns
+        if column % 8 == 3 { return 1e-4 * values[place] }
+        let other = columns - 1 - column
+        guard other % 8 != 3 else { return 0 }
+        return column < other ? values[place] : column == other ? 0 : -values[place - column + other]
       }
     }
   }
@@ -106,7 +122,7 @@ struct NormProblem {
 
   func operands(_ bench: Workbench) throws -> (x: Tensor, residual: Tensor?, sum: Tensor?, gain: Tensor) {
     let shape = [rows, columns]
-    let x = try bench.tensor(data.values(bench, rows * columns), shape, type)
+    let x = try bench.tensor(data.values(bench, rows * columns, columns: columns), shape, type)
     let residual = form == .plain ? nil : try bench.normal(shape, type)
     let sum: Tensor? =
       switch form {
