@@ -140,4 +140,16 @@ extension Collection where Element: ReferenceScalar {
     }
     return parts.reduce(0, +)
   }
+
+  /// The sum with what each of its roundings loses (Knuth's sum of two), for terms that may cancel.
+  func exactTotal() -> Element {
+    var (sum, lost) = (Element(0), Element(0))
+    for value in self {
+      let next = sum + value
+      let part = next - sum
+      lost += (sum - (next - part)) + (value - part)
+      sum = next
+    }
+    return sum + lost
+  }
 }

@@ -31,7 +31,7 @@ extension LayerNorm: ReferenceOperation {
 
 /// The mean of a row, and 1 / √(variance + ε) with the biased variance.
 private func moments<S: ReferenceScalar>(_ row: ArraySlice<S>, _ epsilon: Float) -> (mean: S, scale: S) {
-  let mean = row.total() / S(row.count)
+  let mean = row.exactTotal() / S(row.count)
   let variance = row.map { ($0 - mean) * ($0 - mean) }.total() / S(row.count)
   return (mean, 1 / (variance + S(epsilon)).squareRoot())
 }
