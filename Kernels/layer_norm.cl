@@ -109,7 +109,7 @@ __kernel __attribute__((reqd_work_group_size(LANES, 1, 1))) void layer_norm_grou
   }
 }
 
-// The sum of 32 chains that have `extra` too much, .
+// The sum of 32 chains that have `extra` too much in all: x, and what x has too much in y.
 inline float2 sum_kept32(float16 a, float16 b, float16 extra) {
   SUM_KEPT(float16, s16, extra, a, b);
   float8 extra8 = extra.lo + extra.hi;

@@ -9,9 +9,9 @@ struct Convert: ParsableCommand {
     commandName: "convert", abstract: "Rewrites a model with weights of another type.",
     discussion: """
       IN is a .gguf file or a folder with safetensors; OUT is a GGUF file where it ends in .gguf, else a folder, which \
-      holds f32, f16 or bf16. GGUF to GGUF and folder to folder take every model; decoders that llama.cpp has names for \
-      also go from one format to the other, with their tokenizer and chat template: what a setting means that the other \
-      format has no words for is refused by name.
+      holds f32, f16 or bf16. GGUF to GGUF and folder to folder take every model; most decoders that llama.cpp has \
+      names for also go from one format to the other, with their tokenizer and chat template; a refusal lists them. What a \
+      setting means that the other format has no words for is refused by name.
 
       Matrices become TYPE. Vectors, norms, positions and routers are f32; the output head, and the token table where it \
       serves as one, has at least q6_k; where a row is no whole number of 256, q2_k and q3_k become iq4_nl, q4_k q5_0, \

@@ -60,17 +60,6 @@ enum Llama {
       return members
     })
 
-  static let ggufQwen2 = {
-    var names = gguf
-    names.arrangements = [:]
-    // Which layers have a window is told by none of GGUF's fields.
-    names.settings["sliding_window"] = nil
-    names.classes = ["Qwen2ForCausalLM"]
-    names.fixed.append(("use_sliding_window", [false]))
-    names.members = { _ in ["architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2"] }
-    return names
-  }()
-
   private static let headNorms = [
     "model.layers.{}.self_attn.q_norm": "blk.{}.attn_q_norm",
     "model.layers.{}.self_attn.k_norm": "blk.{}.attn_k_norm",
@@ -80,6 +69,10 @@ enum Llama {
   private static let withoutWindows: [(name: String, values: [JSON])] = [
     ("hidden_act", ["silu"]), ("use_sliding_window", [false]),
   ]
+
+  static let ggufQwen2 = gguf.family(
+    "Qwen2ForCausalLM", "qwen2", leaving: ["sliding_window", "expert", "block_sparse_moe"], biases: [:],
+    fixed: withoutWindows)
 
   static let ggufQwen3 = {
     var names = gguf.family(
