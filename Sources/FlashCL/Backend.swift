@@ -28,6 +28,13 @@ public protocol Backend: AnyObject {
   /// Every way in which this backend can compute the operation, with the chosen one marked.
   func strategies(for operation: any Operation) throws -> [StrategyReport]
 
+  /// Runs `body` and keeps what it queued, to be queued again; nil where that cannot be, or where `body` did more than run
+  /// operations: it read or wrote a tensor.
+  ///
+  /// A tensor that `body` was given has to hold the next inputs before the replay runs, and one that it returned holds the
+  /// next results after that.
+  func capture<R>(_ body: () throws -> R) throws -> (result: R, replay: (any Replay)?)
+
   /// Hands queued work to the device without waiting.
   func flush() throws
   /// Waits until all work is done.
@@ -35,6 +42,13 @@ public protocol Backend: AnyObject {
 
   /// Most bytes of device memory held at any time; nil where the backend has no memory of its own.
   var peakBytes: Int? { get }
+}
+
+/// Work that was queued once, over the same memory: to run it again costs the host little beside the launches themselves.
+public protocol Replay: AnyObject {
+  /// Kernels that it launches.
+  var launches: Int { get }
+  func run() throws
 }
 
 /// A backend whose device has a clock of its own.
@@ -68,6 +82,10 @@ extension Backend {
   }
 
   public func run(_ operation: any Operation) throws { try run(operation, strategy: nil) }
+
+  public func capture<R>(_ body: () throws -> R) throws -> (result: R, replay: (any Replay)?) {
+    (try body(), nil)
+  }
 
   /// A tensor with these f32 values.
   public func tensor(_ values: [Float], _ shape: [Int]) throws -> Tensor {

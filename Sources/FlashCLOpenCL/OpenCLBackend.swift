@@ -208,6 +208,11 @@ public final class OpenCLBackend: Backend, DeviceTimed {
     }
   }
 
+  public func capture<R>(_ body: () throws -> R) throws -> (result: R, replay: (any Replay)?) {
+    let (result, launches) = try queue.capture(body)
+    return (result, launches.map { QueueReplay(queue, $0) })
+  }
+
   public func flush() throws { try queue.flush() }
   public func synchronise() throws {
     try queue.finish()
@@ -220,6 +225,17 @@ public final class OpenCLBackend: Backend, DeviceTimed {
     launcher.trials.settle()
     return seconds
   }
+}
+
+/// Captured launches and the queue that repeats them.
+private final class QueueReplay: Replay {
+  private let queue: Queue
+  private let captured: CapturedLaunches
+  var launches: Int { captured.count }
+
+  init(_ queue: Queue, _ captured: CapturedLaunches) { (self.queue, self.captured) = (queue, captured) }
+
+  func run() throws { try queue.repeating(captured) }
 }
 
 /// Memory of one or more tensors on the device.

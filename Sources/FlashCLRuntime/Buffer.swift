@@ -8,7 +8,7 @@ public final class Buffer {
   public let byteCount: Int
   /// The handle, for libraries that take one.
   package let raw: OpaquePointer
-  private let pool: BufferPool
+  let pool: BufferPool
 
   init(_ raw: OpaquePointer, byteCount: Int, pool: BufferPool) {
     self.raw = raw
@@ -17,6 +17,16 @@ public final class Buffer {
   }
 
   deinit { pool.give(raw, BufferPool.SizeClass(byteCount, limit: pool.largest)) }
+}
+
+/// Bytes that all pools of a queue hold on the device.
+final class MemoryLedger {
+  fileprivate(set) var inUse = 0
+  fileprivate(set) var pooled = 0
+  fileprivate(set) var peak = 0
+
+  fileprivate func note() { peak = max(peak, inUse + pooled) }
+  func resetPeak() { peak = inUse + pooled }
 }
 
 /// Free buffers by size class, and the count of what is really held on the device.
@@ -36,15 +46,19 @@ final class BufferPool {
 
   private let context: Context
   let largest: Int
+  let ledger: MemoryLedger
+  /// True where launches that will be repeated hold its buffers: none is let go while the pool lives.
+  private let keepsAll: Bool
   private var free: [[cl_mem]] = Array(repeating: [], count: 60 * 16)
-  private(set) var inUse = 0
-  private(set) var pooled = 0
-  private(set) var peak = 0
+  private var (inUse, pooled) = (0, 0)
 
-  init(_ context: Context, largest: Int) {
-    self.context = context
-    self.largest = largest
+  init(_ context: Context, largest: Int, ledger: MemoryLedger = MemoryLedger(), keepsAll: Bool = false) {
+    (self.context, self.largest) = (context, largest)
+    (self.ledger, self.keepsAll) = (ledger, keepsAll)
   }
+
+  /// A pool of the same context and ledger that keeps all it made.
+  func arena() -> BufferPool { BufferPool(context, largest: largest, ledger: ledger, keepsAll: true) }
 
   deinit { empty() }
 
@@ -54,11 +68,15 @@ final class BufferPool {
     var buffer = free[size.index].popLast()
     if buffer != nil {
       pooled -= size.bytes
+      ledger.pooled -= size.bytes
     } else {
       buffer = cl.clCreateBuffer(context.raw, cl_mem_flags(CL_MEM_READ_WRITE), size.bytes, nil, &code)
     }
-    if buffer != nil { inUse += size.bytes }
-    peak = max(peak, inUse + pooled)
+    if buffer != nil {
+      inUse += size.bytes
+      ledger.inUse += size.bytes
+    }
+    ledger.note()
     return (buffer, code)
   }
 
@@ -66,9 +84,11 @@ final class BufferPool {
   /// not taken again by then belongs to shapes of the past.
   func give(_ buffer: cl_mem, _ size: SizeClass) {
     inUse -= size.bytes
-    if pooled + size.bytes > max(inUse, 64 << 20) { empty() }
+    ledger.inUse -= size.bytes
+    if pooled + size.bytes > max(inUse, 64 << 20), !keepsAll { empty() }
     free[size.index].append(buffer)
     pooled += size.bytes
+    ledger.pooled += size.bytes
   }
 
   func empty() {
@@ -76,10 +96,9 @@ final class BufferPool {
       for buffer in free[index] { _ = cl.clReleaseMemObject(buffer) }
       free[index].removeAll()
     }
+    ledger.pooled -= pooled
     pooled = 0
   }
-
-  func resetPeak() { peak = inUse + pooled }
 }
 
 /// An OpenCL context of one device, shared by a queue and the pool that may outlive it.

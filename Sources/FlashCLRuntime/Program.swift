@@ -51,6 +51,21 @@ public final class Kernel {
     self.program = program
   }
 
+  private init(_ other: Kernel, _ raw: cl_kernel) {
+    (name, self.raw, argumentCount) = (other.name, raw, other.argumentCount)
+    (maxWorkGroup, preferredMultiple) = (other.maxWorkGroup, other.preferredMultiple)
+    program = other.program
+  }
+
+  /// The same function as a kernel with arguments of its own.
+  func copy() throws(CLError) -> Kernel {
+    var code: cl_int = 0
+    let kernel = cl.clCreateKernel(program.raw, name, &code)
+    try check(code, "clCreateKernel", "another \(name)")
+    guard let kernel else { throw .call("clCreateKernel", code: code, context: name) }
+    return Kernel(self, kernel)
+  }
+
   deinit { _ = cl.clReleaseKernel(raw) }
 }
 

@@ -28,7 +28,7 @@ public final class Queue {
 
   private let context: Context
   private let raw: cl_command_queue
-  private let pool: BufferPool
+  private var pool: BufferPool
   private let cache: DiskCache
   private let profiling: Bool
   private var programs: [ProgramKey: Program] = [:]
@@ -37,6 +37,7 @@ public final class Queue {
   private var launchCount = 0
   private var events: [cl_event]?  // collected while `profile` runs
   var recorder: Recorder?  // filled while `record` runs
+  private var capturing: Capture?  // filled while `capture` runs
 
   private struct ProgramKey: Hashable {
     let source: Source
@@ -79,17 +80,17 @@ public final class Queue {
   // MARK: Memory
 
   /// Bytes held by live buffers, rounded up to their size classes.
-  public var bytesInUse: Int { pool.inUse }
+  public var bytesInUse: Int { pool.ledger.inUse }
   /// Bytes held free for the next buffers.
-  public var pooledBytes: Int { pool.pooled }
+  public var pooledBytes: Int { pool.ledger.pooled }
   /// The most bytes ever held on the device at once, in use and pooled, since the last `resetPeak`.
-  public var peakBytes: Int { pool.peak }
-  public func resetPeak() { pool.resetPeak() }
+  public var peakBytes: Int { pool.ledger.peak }
+  public func resetPeak() { pool.ledger.resetPeak() }
 
   /// Lets go of the memory that is held free for the next buffers, once all work is done.
   public func trim() {
     _ = cl.clFinish(raw)  // released buffers live on until their kernels have passed
-    pool.empty()
+    if capturing == nil { pool.empty() }
   }
 
   /// A buffer of at least `bytes` bytes with arbitrary contents.
@@ -108,7 +109,7 @@ public final class Queue {
       (buffer, code) = pool.take(size)
     }
     guard code == 0, let buffer else {
-      let held = "\(bytes) bytes with \(pool.inUse) in use of \(device.globalMemory)"
+      let held = "\(bytes) bytes with \(bytesInUse) in use of \(device.globalMemory)"
       throw .call("clCreateBuffer", code: code, context: held)
     }
     return Buffer(buffer, byteCount: bytes, pool: pool)
@@ -118,6 +119,7 @@ public final class Queue {
   public func write(_ bytes: UnsafeRawBufferPointer, to buffer: Buffer, at offset: Int = 0) throws(CLError) {
     try requireRange("write", buffer, offset, bytes.count)
     guard let start = bytes.baseAddress, !bytes.isEmpty else { return }
+    capturing?.spoil()
     try enqueue("clEnqueueWriteBuffer", "\(bytes.count) bytes\(afterLaunches)") {
       cl.clEnqueueWriteBuffer(raw, buffer.raw, cl_bool(CL_TRUE), offset, bytes.count, start, 0, nil, nil)
     }
@@ -131,6 +133,7 @@ public final class Queue {
   ) throws(CLError) {
     try requireRange("read", buffer, offset, bytes.count)
     guard let start = bytes.baseAddress, !bytes.isEmpty else { return }
+    capturing?.spoil()
     try enqueue("clEnqueueReadBuffer", "\(bytes.count) bytes\(afterLaunches)") {
       cl.clEnqueueReadBuffer(raw, buffer.raw, cl_bool(CL_TRUE), offset, bytes.count, start, 0, nil, nil)
     }
@@ -148,6 +151,7 @@ public final class Queue {
     }
     guard bytes > 0 else { return }
     var word = pattern
+    capturing?.spoil()
     try enqueue("clEnqueueFillBuffer", "\(bytes) bytes\(afterLaunches)") {
       cl.clEnqueueFillBuffer(raw, buffer.raw, &word, words ? 4 : 1, offset, bytes, 0, nil, nil)
     }
@@ -160,6 +164,7 @@ public final class Queue {
     try requireRange("copy", source, sourceOffset, bytes)
     try requireRange("copy", target, targetOffset, bytes)
     guard bytes > 0 else { return }
+    capturing?.spoil()
     try enqueue("clEnqueueCopyBuffer", "\(bytes) bytes\(afterLaunches)") {
       cl.clEnqueueCopyBuffer(raw, source.raw, target.raw, sourceOffset, targetOffset, bytes, 0, nil, nil)
     }
@@ -243,6 +248,12 @@ public final class Queue {
       try check(code, "clSetKernelArg", "argument \(index) of \(kernel.name)")
     }
     if global.contains(0) { return }
+    try capturing?.add(kernel, global, local, arguments)
+    try queue(kernel, global, local)
+  }
+
+  /// Queues a kernel whose arguments are set.
+  private func queue(_ kernel: Kernel, _ global: [Int], _ local: [Int]?) throws(CLError) {
     recent[launchCount & 3] = kernel
     launchCount += 1
     var event: cl_event?
@@ -256,8 +267,28 @@ public final class Queue {
     if let event { events?.append(event) }
   }
 
+  /// Runs `body` and keeps the launches that it queues, with memory of their own, so that they can be repeated.
+  ///
+  /// The launches are nil where they are not all that `body` does: it writes, copies or reads back as well. Whatever memory
+  /// it was given must hold the next inputs when they are repeated, and has the next results after that.
+  public func capture<R>(_ body: () throws -> R) throws -> (result: R, launches: CapturedLaunches?) {
+    guard capturing == nil, recorder == nil else { return (try body(), nil) }
+    let outer = pool
+    pool = pool.arena()
+    let capture = Capture(arena: pool)
+    capturing = capture
+    defer { (pool, capturing) = (outer, nil) }
+    let result = try body()
+    return (result, capture.launches)
+  }
+
+  /// Queues captured launches once more.
+  public func repeating(_ launches: CapturedLaunches) throws(CLError) {
+    for launch in launches.list { try queue(launch.kernel, launch.global, launch.local) }
+  }
+
   @inline(__always)
-  private static func set(_ kernel: cl_kernel, _ index: cl_uint, _ argument: Argument) -> cl_int {
+  static func set(_ kernel: cl_kernel, _ index: cl_uint, _ argument: Argument) -> cl_int {
     switch argument {
     case .buffer(let buffer):
       var handle: cl_mem? = buffer.raw
@@ -278,6 +309,7 @@ public final class Queue {
 
   /// Waits for everything queued so far; throws what went wrong in it.
   public func finish() throws(CLError) {
+    capturing?.spoil()
     try check(cl.clFinish(raw), "clFinish", "the queue\(afterLaunches)")
   }
 

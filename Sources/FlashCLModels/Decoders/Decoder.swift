@@ -39,7 +39,7 @@ public struct Step {
   public let longestRows: Int
   public let table: Tensor  // [sequences, blocks] i32
   public let lengths: Tensor  // [sequences] i32: keys in the cache with these tokens' own
-  /// The most keys of one sequence.
+  /// No sequence has more keys than this; the most that one has, or, to decode, that and what the next steps add.
   public let longest: Int
   /// The most tokens that a sequence has room for.
   public let capacity: Int
@@ -47,6 +47,37 @@ public struct Step {
   public let phase: Phase
   /// What linear layers do: decode's sums, or prefill's tiles, which read each weight once for many rows.
   public let linearPhase: Phase
+}
+
+/// A step before it has memory.
+struct StepPlan {
+  /// What a step is beside its numbers: steps of one shape are alike to all operations.
+  struct Shape: Equatable {
+    let tokens, sequences: Int
+    let isEqual: Bool
+    let longestRows, blocks, longest, capacity: Int
+    let phase, linearPhase: Phase
+  }
+
+  /// Ids, positions, slots, lengths, starts where sequences are not equal, tables: one after the other.
+  let numbers: [Int32]
+  let shape: Shape
+
+  /// The step whose numbers lie in `all`, a tensor of as many.
+  func step(in all: Tensor) -> Step {
+    var end = 0
+    func next(_ count: Int) -> Tensor {
+      end += count
+      return all.slice(0, end - count..<end)
+    }
+    let (ids, positions, slots) = (next(shape.tokens), next(shape.tokens), next(shape.tokens))
+    let lengths = next(shape.sequences)
+    let starts = shape.isEqual ? nil : next(shape.sequences + 1)
+    return Step(
+      ids: ids, positions: positions, slots: slots, starts: starts, longestRows: shape.longestRows,
+      table: next(shape.sequences * shape.blocks).reshaped([shape.sequences, shape.blocks]), lengths: lengths,
+      longest: shape.longest, capacity: shape.capacity, phase: shape.phase, linearPhase: shape.linearPhase)
+  }
 }
 
 extension Backend {
@@ -72,6 +103,7 @@ public final class DecoderState {
   /// Tokens of one prefill call: enough to fill a device, few enough that scratch stays small.
   public let prefillRows: Int
   private let sequences: SequenceCaches
+  private var decodeSteps = DecodeSteps()
 
   /// The most tokens of each sequence.
   public var capacity: Int { sequences.capacity }
@@ -99,8 +131,9 @@ public final class DecoderState {
   /// Feeds tokens to each sequence, none to some, and returns their hidden states, `[tokens, width]`, sequence after
   /// sequence; at most `prefillRows` tokens together.
   public func hidden(_ ids: [[Int32]], phase: Phase, observe: Observer? = nil) throws -> Tensor {
-    let step = try sequences.step(ids, vocabulary: decoder.vocabularySize, phase)
-    return try decoder.hidden(step, sequences.caches, observe: observe)
+    let plan = try sequences.plan(ids, vocabulary: decoder.vocabularySize, phase)
+    let all = try decoder.backend.tensor(plan.numbers, [plan.numbers.count])
+    return try decoder.hidden(plan.step(in: all), sequences.caches, observe: observe)
   }
 
   /// Feeds tokens to the only sequence; see `hidden(_:phase:observe:)` of several.
@@ -189,8 +222,41 @@ public final class DecoderState {
 
   /// Feeds one token to each sequence and returns their logits, `[sequences, vocabulary]`.
   public func decode(_ ids: [Int32]) throws -> Tensor {
-    let hidden = try hidden(ids.map { [$0] }, phase: .decode)
-    return try decoder.logits(hidden, phase: sequences.linearPhase(.decode))
+    let plan = try sequences.plan(ids.map { [$0] }, vocabulary: decoder.vocabularySize, .decode)
+    let hidden = try decodeSteps.hidden(plan, decoder, sequences.caches)
+    return try decoder.logits(hidden, phase: plan.shape.linearPhase)
+  }
+}
+
+/// Decode steps of one shape: the second is captured, the others are its replays.
+///
+/// The first compiles programs and fills tables. Where the second cannot be captured, as the host takes part in it, each runs anew.
+private struct DecodeSteps {
+  private var shape: StepPlan.Shape?
+  private var caches: [KeyValueCache] = []
+  private var captured: (numbers: Tensor, hidden: Tensor, replay: any Replay)?
+  private var isFirst = true
+
+  mutating func hidden(_ plan: StepPlan, _ decoder: any Decoder, _ caches: [KeyValueCache]) throws -> Tensor {
+    let backend = decoder.backend
+    let isAlike = plan.shape == shape && zip(caches, self.caches).allSatisfy { $0.storage === $1.storage }
+    if isAlike, let captured {
+      try plan.numbers.withUnsafeBytes { try backend.write($0, to: captured.numbers) }
+      try captured.replay.run()
+      return captured.hidden
+    }
+    let numbers = try backend.tensor(plan.numbers, [plan.numbers.count])
+    let step = plan.step(in: numbers)
+    captured = nil
+    guard isAlike else {
+      (shape, self.caches, isFirst) = (plan.shape, caches, true)
+      return try decoder.hidden(step, caches, observe: nil)
+    }
+    guard isFirst else { return try decoder.hidden(step, caches, observe: nil) }
+    isFirst = false
+    let (hidden, replay) = try backend.capture { try decoder.hidden(step, caches, observe: nil) }
+    captured = replay.map { (numbers, hidden, $0) }
+    return hidden
   }
 }
 

@@ -91,7 +91,8 @@ public final class EncoderDecoderState {
   /// Feeds tokens to each sequence, the beams of a source in a row, none to some, and returns their hidden states,
   /// `[tokens, width]`.
   public func hidden(_ ids: [[Int32]], phase: Phase, observe: Observer? = nil) throws -> Tensor {
-    let step = try sequences.step(ids, vocabulary: model.vocabularySize, phase)
+    let plan = try sequences.plan(ids, vocabulary: model.vocabularySize, phase)
+    let step = plan.step(in: try model.backend.tensor(plan.numbers, [plan.numbers.count]))
     var queryStarts: [Int32] = [0]
     for first in stride(from: 0, to: ids.count, by: beams) {
       queryStarts.append(

@@ -10,6 +10,10 @@ final class SequenceCaches {
   /// faster: a step of eight took 28 ms where two of four took 34 ms (SmolLM2 Q4_1, two cores).
   static let decodedTogether = 4
 
+  /// Blocks that a decode step's table is a multiple of, so that the steps of so many tokens are alike and can be repeated: as many
+  /// as a split of attention's keys has, 8 · 16 = 128 tokens.
+  private static let tableBlocks = 8
+
   /// One for each layer.
   private(set) var caches: [KeyValueCache]
   /// The most tokens of each sequence.
@@ -48,8 +52,8 @@ final class SequenceCaches {
   /// Follows from the number of sequences that there is room for, so that a sequence's bits stay what they are when others rest.
   func linearPhase(_ phase: Phase) -> Phase { counts.count <= decodedTogether ? phase : .prefill }
 
-  /// A step that feeds tokens to each sequence, none to some.
-  func step(_ ids: [[Int32]], vocabulary: Int, _ phase: Phase) throws -> Step {
+  /// Takes room for tokens of each sequence, none of some, and says what is to be done with them.
+  func plan(_ ids: [[Int32]], vocabulary: Int, _ phase: Phase) throws -> StepPlan {
     guard ids.count == counts.count else {
       throw ModelError("tokens for \(ids.count) sequences, where there are \(counts.count)")
     }
@@ -83,25 +87,19 @@ final class SequenceCaches {
     }
     let active = ids[first...last]
     let isEqual = active.allSatisfy { $0.count == active[first].count }
-    let blocks = tables[first...last].map(\.count).max() ?? 0
+    var blocks = tables[first...last].map(\.count).max() ?? 0
+    if phase == .decode { blocks = (blocks + Self.tableBlocks - 1) / Self.tableBlocks * Self.tableBlocks }
 
-    var packed: [Int32] = []
-    func put(_ values: [Int32]) -> Range<Int> {
-      packed += values
-      return packed.count - values.count..<packed.count
-    }
-    let ranges = (
-      put(Array(active.joined())), put(places), put(slots), put(lengths), put(isEqual ? [] : starts),
-      // What is past a sequence's blocks is not read.
-      put(tables[first...last].flatMap { $0 + [Int32](repeating: 0, count: blocks - $0.count) })
-    )
-    let all = try backend.tensor(packed, [packed.count])
-    return Step(
-      ids: all.slice(0, ranges.0), positions: all.slice(0, ranges.1), slots: all.slice(0, ranges.2),
-      starts: isEqual ? nil : all.slice(0, ranges.4), longestRows: active.map(\.count).max() ?? 0,
-      table: all.slice(0, ranges.5).reshaped([active.count, blocks]), lengths: all.slice(0, ranges.3),
-      longest: lengths.map { Int($0) }.max() ?? 0, capacity: capacity, phase: phase,
-      linearPhase: linearPhase(phase))
+    // What is past a sequence's blocks is not read.
+    let table = tables[first...last].flatMap { $0 + [Int32](repeating: 0, count: blocks - $0.count) }
+    let packed = active.joined() + places + slots + lengths + (isEqual ? [] : starts) + table
+    let longest = phase == .decode ? blocks * Self.blockLength : Int(lengths.max() ?? 0)
+    return StepPlan(
+      numbers: packed,
+      shape: .init(
+        tokens: places.count, sequences: active.count, isEqual: isEqual,
+        longestRows: active.map(\.count).max() ?? 0, blocks: blocks, longest: min(longest, capacity),
+        capacity: capacity, phase: phase, linearPhase: linearPhase(phase)))
   }
 
   /// Makes sequence i go on from what sequence `parents[i]` is, or from nothing where that is nil.
