@@ -48,6 +48,9 @@ FILE_TEXT(layer_norm) = {
 FILE_TEXT(linear) = {
 #embed "linear.cl" suffix(, )
   0};
+FILE_TEXT(norm) = {
+#embed "norm.cl" suffix(, )
+  0};
 FILE_TEXT(prelude) = {
 #embed "prelude.cl" suffix(, )
   0};
@@ -97,6 +100,7 @@ static const struct {
   {"gelu_multiply.cl", gelu_multiply},
   {"layer_norm.cl", layer_norm},
   {"linear.cl", linear},
+  {"norm.cl", norm},
   {"prelude.cl", prelude},
   {"rms_norm.cl", rms_norm},
   {"rope.cl", rope},

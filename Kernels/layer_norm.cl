@@ -8,26 +8,13 @@
 //   layer_norm_rows     one item per row; any device, any size, no local memory
 //   layer_norm_group    one group of LANES items per row, sums through local memory; for GPUs
 //   layer_norm_vectors  one item per row, sixteen columns at a time, a sum in f32 kept in y; for CPU devices
-// The mean is summed with what each rounding loses: where s is as small as the mean, that would show.
+// The mean is summed exactly (norm.cl): where s is as small as the mean, roundings would show.
 // Defines: X_TYPE (prelude.cl); LANES, the group's size, a power of two (default 64). Reference: LayerNorm.compute.
 // Cases: LayerNormCases.
 
 #ifndef LANES
 #define LANES 64
 #endif
-
-// a + b, and in `extra` what that has too much (Knuth's sum of two).
-#define SUM_KEPT(type, sum, extra, a, b) \
-  type sum = (a) + (b);                  \
-  type sum##_part = sum - (a);           \
-  extra += (sum - sum##_part - (a)) + (sum##_part - (b))
-
-// A sum in one long chain: sum.x, which has sum.y too much. add_kept loses where a term is greater than the sum before it.
-inline float2 add_exact(float2 sum, float x) {
-  float extra = sum.y;
-  SUM_KEPT(float, s, extra, sum.x, x);
-  return (float2)(s, extra);
-}
 
 #define S_LOAD(i) (X_LOAD(x, i) + (residual ? X_LOAD(residual, i) : 0.0f))
 
@@ -107,20 +94,6 @@ __kernel __attribute__((reqd_work_group_size(LANES, 1, 1))) void layer_norm_grou
     X_STORE(y, i, fma((s - mean) * scale, gain[i], bias ? bias[i] : 0.0f));
     if (sum) X_STORE(sum, i, s);
   }
-}
-
-// The sum of 32 chains that have `extra` too much in all: x, and what x has too much in y.
-inline float2 sum_kept32(float16 a, float16 b, float16 extra) {
-  SUM_KEPT(float16, s16, extra, a, b);
-  float8 extra8 = extra.lo + extra.hi;
-  SUM_KEPT(float8, s8, extra8, s16.lo, s16.hi);
-  float4 extra4 = extra8.lo + extra8.hi;
-  SUM_KEPT(float4, s4, extra4, s8.lo, s8.hi);
-  float2 extra2 = extra4.lo + extra4.hi;
-  SUM_KEPT(float2, s2, extra2, s4.lo, s4.hi);
-  float extra1 = extra2.x + extra2.y;
-  SUM_KEPT(float, s1, extra1, s2.x, s2.y);
-  return (float2)(s1, extra1);
 }
 
 #define S_LOAD16(i) (X_LOAD16(x, i) + (residual ? X_LOAD16(residual, i) : (float16)0.0f))

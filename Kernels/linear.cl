@@ -1,10 +1,11 @@
-// linear: y = activation(x · Wᵀ + bias) + residual
+// linear: y = activation(n(x) · Wᵀ + bias) + residual, or, gated, activation(n(x) · Gᵀ + b₀) ⊙ (n(x) · Uᵀ + b₁) + residual
 //
 // operand    shape                     storage
 // x          [rows, inputs]            f32
-// weights    [tiles, blocks]           tiles of weights.cl, expanded in registers only
+// gain,shift [inputs]                  f32, of the norm n (norm.cl); absent where x is taken as it is
+// weights    [tiles, blocks]           tiles of weights.cl, expanded in registers only; gated: G's tiles, then U's
 // bias       [outputs]                 f32, may be absent
-// residual   [rows, outputs]           f32, may be absent, may be y
+// residual   [rows, stride]            f32, may be absent, may be y
 // y          [rows, stride]            f32; this part of the weight makes columns first … first + outputs
 //
 // Strategies, simplest first:
@@ -13,10 +14,13 @@
 //                  decode on GPUs
 //   linear_tiled   one group of 16 × 16 items makes 64 outputs × 64 rows, DEPTH inputs at a time through local memory;
 //                  prefill on GPUs
-//   linear_lanes   one item per span of tiles, float16 = the tile's outputs; decode on CPU devices
+//   linear_lanes   one item per span of tiles, float16 = the tile's outputs; decode on CPU devices. Layers that are asked for
+//                  one after the other become one launch, linear_chain
 //   linear_blocks  one item makes a tile for PANELS · 16 rows: a block of weights is expanded once, then each lane of
 //                  x, broadcast, meets sixteen outputs; prefill on CPU devices. linear_panels transposes x for it
 //   linear_clblast the library's matrix product on weights laid out plainly by linear_unpack; linear_epilogue finishes
+// Norm and gate are served by the first two and by lanes: in decode, where a launch costs as much as a norm. linear_gate closes
+// gates whose halves lie in different parts of the weight.
 // Defines: W_TYPE (weights.cl); SLICES (default 8); PANELS (default 4). Reference: Linear.compute. Cases: LinearCases.
 
 #ifndef SLICES
@@ -26,6 +30,16 @@
 #define PANELS 4
 #endif
 
+// `gate`: the tile of U that belongs to tile 0 of G; 0 where there is no gate.
+#define FUSED_ARGUMENTS                                                                                           \
+  __global const float *x, ulong x_offset, weights_t weights, __global const float *bias, ulong bias_offset,       \
+      __global const float *residual, ulong residual_offset, __global float *y, ulong y_offset, uint rows,         \
+      uint inputs, uint outputs, uint stride, uint first, int activation, int norm, __global const float *gain,    \
+      ulong gain_offset, __global const float *shift, ulong shift_offset, float epsilon, uint gate
+
+// x[i] normed by n = (mean, scale).
+#define NORMED(i) (norm ? fma((x[i] - n.x) * n.y, gain[i], shift ? shift[i] : 0.0f) : x[i])
+
 inline float finish(float sum, __global const float *bias, __global const float *residual, ulong at, uint output,
                     int activation) {
   if (bias) sum += bias[output];
@@ -33,31 +47,76 @@ inline float finish(float sum, __global const float *bias, __global const float 
   return residual ? sum + residual[at] : sum;
 }
 
-__kernel void linear_items(__global const float *x, ulong x_offset, weights_t weights, __global const float *bias,
-                           ulong bias_offset, __global const float *residual, ulong residual_offset,
-                           __global float *y, ulong y_offset, uint rows, uint inputs, uint outputs, uint stride,
-                           uint first, int activation) {
+// `up` is what the gate `sum` lets through; `between`: outputs from the one to the other.
+inline float finish_gate(float sum, float up, __global const float *bias, __global const float *residual, ulong at,
+                         uint output, uint between, int activation) {
+  sum = activate(bias ? sum + bias[output] : sum, activation) * (bias ? up + bias[between + output] : up);
+  return residual ? sum + residual[at] : sum;
+}
+
+__kernel void linear_items(FUSED_ARGUMENTS) {
   uint output = get_global_id(0);
   ulong row = get_global_id(1);
   if (output >= outputs || row >= rows) return;
   x += x_offset + row * inputs;
   if (bias) bias += bias_offset + first;
   if (residual) residual += residual_offset;
+  gain += gain_offset;
+  if (shift) shift += shift_offset;
+  float2 n = norm ? norm_of(x, inputs, norm, epsilon) : (float2)0.0f;
   uint blocks = inputs / W_BLOCK;
-  float sum = 0.0f;
-  for (uint block = 0; block < blocks; ++block) {
-    weights_t b = weight_block(weights, output / 16, blocks, block);
-    for (uint i = 0; i < W_BLOCK; ++i) sum = fma(weight(b, output % 16, i), x[block * W_BLOCK + i], sum);
+  float sums[2];
+  for (uint half_of = 0; half_of < (gate ? 2 : 1); ++half_of) {
+    sums[half_of] = 0.0f;
+    for (uint block = 0; block < blocks; ++block) {
+      weights_t b = weight_block(weights, output / 16 + half_of * gate, blocks, block);
+      for (uint i = 0; i < W_BLOCK; ++i)
+        sums[half_of] = fma(weight(b, output % 16, i), NORMED(block * W_BLOCK + i), sums[half_of]);
+    }
   }
   ulong at = row * stride + first + output;
-  y[y_offset + at] = finish(sum, bias, residual, at, output, activation);
+  y[y_offset + at] = gate ? finish_gate(sums[0], sums[1], bias, residual, at, output, 16 * gate, activation)
+                          : finish(sums[0], bias, residual, at, output, activation);
 }
 
-__kernel __attribute__((reqd_work_group_size(16, SLICES, 1))) void linear_group(
-    __global const float *x, ulong x_offset, weights_t weights, __global const float *bias, ulong bias_offset,
-    __global const float *residual, ulong residual_offset, __global float *y, ulong y_offset, uint rows, uint inputs,
-    uint outputs, uint stride, uint first, int activation) {
+// The sum over a group of 16 × SLICES items of what each has, with what it has too much.
+inline float group_sum(float2 value, __local float2 *scratch) {
+  uint item = get_local_id(1) * 16 + get_local_id(0);
+  scratch[item] = value;
+  barrier(CLK_LOCAL_MEM_FENCE);
+  for (uint half_size = 8 * SLICES; half_size > 0; half_size /= 2) {
+    if (item < half_size) {
+      float2 a = scratch[item], b = scratch[item + half_size];
+      float extra = a.y + b.y;
+      SUM_KEPT(float, sum, extra, a.x, b.x);
+      scratch[item] = (float2)(sum, extra);
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+  }
+  float2 total = scratch[0];
+  barrier(CLK_LOCAL_MEM_FENCE);
+  return total.x - total.y;
+}
+
+// norm_of by all items of a group.
+inline float2 group_norm(__global const float *x, uint columns, int norm, float epsilon, __local float2 *scratch) {
+  uint item = get_local_id(1) * 16 + get_local_id(0);
+  float mean = 0.0f;
+  if (norm == 2) {
+    float2 total = 0.0f;
+    for (uint i = item; i < columns; i += 16 * SLICES) total = add_exact(total, x[i]);
+    mean = group_sum(total, scratch) / columns;
+  }
+  float squares = 0.0f;
+  for (uint i = item; i < columns; i += 16 * SLICES) squares = fma(x[i] - mean, x[i] - mean, squares);
+  squares = group_sum((float2)(squares, 0.0f), scratch);
+  return (float2)(mean, 1.0f / sqrt(squares / columns + epsilon));
+}
+
+__kernel __attribute__((reqd_work_group_size(16, SLICES, 1))) void linear_group(FUSED_ARGUMENTS) {
   __local float partial[SLICES][16];
+  __local float partial_up[SLICES][16];
+  __local float2 scratch[16 * SLICES];
   uint lane = get_local_id(0);
   uint slice = get_local_id(1);
   uint tile = get_group_id(0);
@@ -65,19 +124,42 @@ __kernel __attribute__((reqd_work_group_size(16, SLICES, 1))) void linear_group(
   x += x_offset + row * inputs;
   if (bias) bias += bias_offset + first;
   if (residual) residual += residual_offset;
+  gain += gain_offset;
+  if (shift) shift += shift_offset;
+  float2 n = norm ? group_norm(x, inputs, norm, epsilon, scratch) : (float2)0.0f;
   uint blocks = inputs / W_BLOCK;
-  float sum = 0.0f;
+  float sum = 0.0f, up = 0.0f;
   for (uint from = slice * W_STEP; from < inputs; from += SLICES * W_STEP) {
     weights_t b = weight_block(weights, tile, blocks, from / W_BLOCK);
-    for (uint i = 0; i < W_STEP; ++i) sum = fma(weight(b, lane, from % W_BLOCK + i), x[from + i], sum);
+    for (uint i = 0; i < W_STEP; ++i) sum = fma(weight(b, lane, from % W_BLOCK + i), NORMED(from + i), sum);
+    if (!gate) continue;
+    b = weight_block(weights, tile + gate, blocks, from / W_BLOCK);
+    for (uint i = 0; i < W_STEP; ++i) up = fma(weight(b, lane, from % W_BLOCK + i), NORMED(from + i), up);
   }
   partial[slice][lane] = sum;
+  partial_up[slice][lane] = up;
   barrier(CLK_LOCAL_MEM_FENCE);
   uint output = tile * 16 + lane;
   if (slice > 0 || output >= outputs) return;
-  for (uint other = 1; other < SLICES; ++other) sum += partial[other][lane];
+  for (uint other = 1; other < SLICES; ++other) {
+    sum += partial[other][lane];
+    up += partial_up[other][lane];
+  }
   ulong at = row * stride + first + output;
-  y[y_offset + at] = finish(sum, bias, residual, at, output, activation);
+  y[y_offset + at] = gate ? finish_gate(sum, up, bias, residual, at, output, 16 * gate, activation)
+                          : finish(sum, bias, residual, at, output, activation);
+}
+
+// product [rows, 2 · width], bias and all, → y [rows, width]: the gates of each row, then what they let through.
+__kernel void linear_gate(__global const float *product, __global const float *residual, ulong residual_offset,
+                          __global float *y, ulong y_offset, uint rows, uint width, int activation) {
+  uint i = get_global_id(0);
+  ulong row = get_global_id(1);
+  if (i >= width || row >= rows) return;
+  product += row * 2 * width;
+  ulong at = row * width + i;
+  float kept = activate(product[i], activation) * product[width + i];
+  y[y_offset + at] = residual ? kept + residual[residual_offset + at] : kept;
 }
 
 #define DEPTH 32    // inputs of one round: those that are expanded at once of the quantised types
@@ -151,55 +233,182 @@ inline void finish16(float16 sum, __global const float *bias, __global const flo
   }
 }
 
+// The same of gates and what they let through.
+inline void finish16_gate(float16 sum, float16 up, __global const float *bias, __global const float *residual,
+                          __global float *y, ulong at, uint output, uint between, int activation) {
+  if (bias) {
+    sum += vload16(0, bias + output);
+    up += vload16(0, bias + between + output);
+  }
+  sum = activate16(sum, activation) * up;
+  if (residual) sum += vload16(0, residual + at);
+  vstore16(sum, 0, y + at);
+}
+
 // Rows whose sums grow side by side, so that each block of weights is read once for them. Blocks of quantised types keep
 // the registers full with one row: four took 5.7 ms where one took 1.05 (q4_1, 576 × 49152, AVX-512).
 #define TOGETHER (W_QUANTISED ? 1 : 4)
 
-// A tile's products with `count` rows of x, each summed as it is alone; rows past `last` repeat that. `count` is a
-// constant at each call, so that the sums are registers.
-inline void lanes(__global const float *x, weights_t b, uint blocks, uint inputs, uint last, const uint count,
+// A row of x as `product` reads it: normed, at its places (weights.cl), and then the sums of its groups.
+inline void prepare(__global const float *x, uint inputs, int norm, __global const float *gain,
+                    __global const float *shift, float epsilon, __local float *to) {
+  float2 n = norm ? norm_of16(x, inputs, norm, epsilon) : (float2)0.0f;
+  uint whole = inputs & ~15u;
+  float16 part = 0.0f;
+  for (uint i = 0; i < whole; i += 16) {
+    float16 v = vload16(0, x + i);
+    if (norm) v = fma((v - n.x) * n.y, vload16(0, gain + i), shift ? vload16(0, shift + i) : (float16)0.0f);
+#if W_OFFSET
+    part = W_GROUP == 32 && i % 32 ? part + v : v;
+    if (W_GROUP == 16 || i % 32) to[inputs + i / W_GROUP] = sum16(part);
+#endif
+#if W_QUANTISED
+    v *= i % 32 ? PLACES(1) : PLACES(0);
+#endif
+    vstore16(v, 0, to + i);
+  }
+  for (uint i = whole; i < inputs; ++i) to[i] = NORMED(i);
+}
+
+// Weights are asked for so many bytes before they are used: 100 ns of memory's latency at a core's 20 GB/s are 2 KiB, and a
+// processor's own prefetch ends with a page.
+#ifdef HAS_PREFETCH
+#define PREFETCH(p) __builtin_prefetch((const void *)(ulong)(p))
+#else
+#define PREFETCH(p)
+#endif
+#define AHEAD 4096
+// A tile's products with `count` rows that lie `step` apart, each summed as it is alone; rows past `last` repeat that. `count`
+// is a constant at each call, so that the sums are registers.
+inline void lanes(__local const float *x, uint step, weights_t b, uint inputs, uint last, const uint count,
                   float16 *sums) {
   float16 s[TOGETHER];
-  ulong at[TOGETHER];
+  uint at[TOGETHER];
 #pragma unroll
   for (uint n = 0; n < count; ++n) {
     s[n] = 0.0f;
-    at[n] = (ulong)min(n, last) * inputs;
+    at[n] = min(n, last) * step;
   }
-  for (uint block = 0; block < blocks; ++block, b += W_TILE_BYTES, x += W_BLOCK) {
+  for (uint i = 0; i < inputs; i += W_BLOCK, b += W_TILE_BYTES) {
 #pragma unroll
-    for (uint n = 0; n < count; ++n) s[n] = product(b, x + at[n], s[n]);
+    for (uint line = 0; line < W_TILE_BYTES; line += 64) PREFETCH(b + AHEAD + line);
+#pragma unroll
+    for (uint n = 0; n < count; ++n) s[n] = product(b, x + at[n] + i, x + at[n] + inputs + i / W_GROUP, s[n]);
   }
 #pragma unroll
   for (uint n = 0; n < count; ++n) sums[n] = s[n];
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void linear_lanes(
-    __global const float *x, ulong x_offset, weights_t weights, __global const float *bias, ulong bias_offset,
-    __global const float *residual, ulong residual_offset, __global float *y, ulong y_offset, uint rows, uint inputs,
-    uint outputs, uint stride, uint first, int activation, uint span) {
+// Tiles `from` to `end` of `last` + 1 rows from `row` on, which are prepared.
+inline void make_tiles(__local const float *prepared, uint step, weights_t weights, __global const float *bias,
+                       __global const float *residual, __global float *y, uint row, uint last, uint inputs, uint outputs,
+                       uint stride, uint first, int activation, uint gate, uint from, uint end) {
+  for (uint tile = from; tile < end; ++tile) {
+    float16 sums[TOGETHER], ups[TOGETHER];
+    for (uint half_of = 0; half_of < (gate ? 2 : 1); ++half_of) {
+      weights_t b = weight_block(weights, tile + half_of * gate, inputs / W_BLOCK, 0);
+      if (last == 0)
+        lanes(prepared, step, b, inputs, last, 1, half_of ? ups : sums);
+      else
+        lanes(prepared, step, b, inputs, last, TOGETHER, half_of ? ups : sums);
+    }
+    for (uint n = 0; n <= last; ++n) {
+      ulong at = (ulong)(row + n) * stride + first + tile * 16;
+      if (gate)
+        finish16_gate(sums[n], ups[n], bias, residual, y, at, tile * 16, 16 * gate, activation);
+      else
+        finish16(sums[n], bias, residual, y, at, tile * 16, outputs, activation);
+    }
+  }
+}
+
+// `prepared` has room for `together` rows, 1 or TOGETHER, that lie `step` apart.
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void linear_lanes(FUSED_ARGUMENTS, uint span,
+                                                                          __local float *prepared, uint together,
+                                                                          uint step) {
   x += x_offset;
   y += y_offset;
   if (bias) bias += bias_offset + first;
   if (residual) residual += residual_offset;
-  uint blocks = inputs / W_BLOCK;
+  gain += gain_offset;
+  if (shift) shift += shift_offset;
   uint tiles = (outputs + 15) / 16;
   uint from = get_group_id(0) * span;
-  uint end = min(tiles, from + span);
-  for (uint tile = from; tile < end; ++tile) {
-    weights_t b = weight_block(weights, tile, blocks, 0);
-    for (uint row = 0; row < rows; row += TOGETHER) {
-      float16 sums[TOGETHER];
-      uint last = min(TOGETHER - 1u, rows - 1 - row);
-      if (last == 0)
-        lanes(x + (ulong)row * inputs, b, blocks, inputs, last, 1, sums);
-      else
-        lanes(x + (ulong)row * inputs, b, blocks, inputs, last, TOGETHER, sums);
-      for (uint n = 0; n <= last; ++n)
-        finish16(sums[n], bias, residual, y, (ulong)(row + n) * stride + first + tile * 16, tile * 16, outputs,
-                 activation);
-    }
+  for (uint row = 0; row < rows; row += together) {
+    uint last = min(together - 1, rows - 1 - row);
+    for (uint n = 0; n <= last; ++n)
+      prepare(x + (ulong)(row + n) * inputs, inputs, norm, gain, shift, epsilon, prepared + n * step);
+    make_tiles(prepared, step, weights, bias, residual, y, row, last, inputs, outputs, stride, first, activation, gate, from,
+               min(tiles, from + span));
   }
+}
+
+// One layer of a chain.
+typedef struct {
+  __global const float *x;
+  weights_t weights;
+  __global const float *bias, *residual;
+  __global float *y;
+  __global const float *gain, *shift;
+  uint inputs, outputs, span, gate;
+  int activation, norm;
+  float epsilon;
+} Stage;
+
+#define STAGE_ARGUMENTS(n)                                                                                             \
+  __global const float *x##n, ulong x_offset##n, weights_t weights##n, __global const float *bias##n, ulong bias_offset##n, \
+      __global const float *residual##n, ulong residual_offset##n, __global float *y##n, ulong y_offset##n, uint inputs##n, \
+      uint outputs##n, int activation##n, int norm##n, __global const float *gain##n, ulong gain_offset##n,             \
+      __global const float *shift##n, ulong shift_offset##n, float epsilon##n, uint gate##n, uint span##n
+#define STAGE(n)                                                                                                       \
+  {                                                                                                                    \
+    x##n + x_offset##n, weights##n, bias##n ? bias##n + bias_offset##n : bias##n,                                       \
+        residual##n ? residual##n + residual_offset##n : residual##n, y##n + y_offset##n, gain##n + gain_offset##n,     \
+        shift##n ? shift##n + shift_offset##n : shift##n, inputs##n, outputs##n, span##n, gate##n, activation##n,       \
+        norm##n, epsilon##n                                                                                            \
+  }
+
+// Up to four layers in one launch, each of which may read what those before it made. A task is a span of tiles. Items take tasks
+// in order, and begin one when all tasks of the layers before are done: whoever has those is running, so that nobody waits for
+// an item that has not begun, however many run at once. `state` is [tasks taken, tasks done, items that left], 0 before and after.
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void linear_chain(STAGE_ARGUMENTS(0), STAGE_ARGUMENTS(1),
+                                                                          STAGE_ARGUMENTS(2), STAGE_ARGUMENTS(3),
+                                                                          uint rows, uint count,
+                                                                          volatile __global uint *state,
+                                                                          __local float *prepared, uint together,
+                                                                          uint step) {
+  const Stage stages[4] = {STAGE(0), STAGE(1), STAGE(2), STAGE(3)};
+  uint stage = 0, before = 0, ready = ~0u;  // tasks before the stage; the stage whose rows are prepared
+  for (;;) {
+    uint task = atomic_inc(state);
+    uint tiles, tasks;
+    for (; stage < count; ++stage, before += tasks) {
+      tiles = (stages[stage].outputs + 15) / 16;
+      tasks = (tiles + stages[stage].span - 1) / stages[stage].span;
+      if (task < before + tasks) break;
+    }
+    if (stage == count) break;
+    Stage s = stages[stage];
+    uint from = (task - before) * s.span;
+    if (ready != stage) {
+      weights_t b = weight_block(s.weights, from, s.inputs / W_BLOCK, 0);
+      for (uint line = 0; line < AHEAD; line += 64) PREFETCH(b + line);
+      while (atomic_add(state + 1, 0) < before) {
+      }
+      mem_fence(CLK_GLOBAL_MEM_FENCE);
+    }
+    for (uint row = 0; row < rows; row += together) {
+      uint last = min(together - 1, rows - 1 - row);
+      for (uint n = 0; n <= last && (ready != stage || rows > together); ++n)
+        prepare(s.x + (ulong)(row + n) * s.inputs, s.inputs, s.norm, s.gain, s.shift, s.epsilon, prepared + n * step);
+      make_tiles(prepared, step, s.weights, s.bias, s.residual, s.y, row, last, s.inputs, s.outputs, s.outputs, 0,
+                 s.activation, s.gate, from, min(tiles, from + s.span));
+    }
+    ready = stage;
+    mem_fence(CLK_GLOBAL_MEM_FENCE);
+    atomic_inc(state + 1);
+  }
+  if (atomic_inc(state + 2) == get_num_groups(0) - 1) state[0] = state[1] = state[2] = 0;
 }
 
 // x [rows, inputs] → panels [ceil(rows / 16), inputs, 16]: sixteen rows beside one another, rows past the end 0.

@@ -34,8 +34,8 @@
 #define FORM_f16(pick) pick(1, 1, 0, 0, 1, 0, BYTE)
 #define FORM_bf16(pick) pick(1, 1, 0, 0, 1, 0, BYTE)
 #define FORM_q8_0(pick) pick(32, 1, 8, 0, 32, 0, SIGNED)
-#define FORM_q4_0(pick) pick(32, 1, 4, 0, 32, 1, BYTE)
-#define FORM_q4_1(pick) pick(32, 2, 4, 0, 32, 1, BYTE)
+#define FORM_q4_0(pick) pick(32, 1, 4, 0, 32, 1, NIBBLE)
+#define FORM_q4_1(pick) pick(32, 2, 4, 0, 32, 1, NIBBLE)
 #define FORM_q5_0(pick) pick(32, 1, 5, 0, 32, 1, BYTE)
 #define FORM_q5_1(pick) pick(32, 2, 5, 0, 32, 1, BYTE)
 #define FORM_iq4_nl(pick) pick(32, 1, 4, 0, 32, 0, LEVEL)
@@ -85,6 +85,8 @@ inline weights_t weight_block(weights_t w, ulong tile, ulong blocks, ulong block
 #define TILE_LEVEL(x) levels16_iq4_nl(TILE_FLOAT((x) & 15))
 #define LANE_BYTE(x) LANE_FLOAT((x) & 255)
 #define TILE_BYTE(x) TILE_FLOAT((x) & 255)
+#define LANE_NIBBLE LANE_BYTE
+#define TILE_NIBBLE TILE_BYTE
 
 __constant char levels_iq4_nl[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 
@@ -196,26 +198,42 @@ INLINE void expand(weights_t b, uint first, float16 *w) {
 #endif
 }
 
-// A block's share of the product with x[0 … W_BLOCK), added to `sum`: a step is applied once per group, not once per weight.
-INLINE float16 product(weights_t b, __global const float *x, float16 sum) {
+// Quants are numbers where they stand in their word, q · 2^s: masked and converted, not shifted. x is made ready for that once
+// and serves many tiles: x[i] · 2^−s, which is exact but for numbers below 2^-102. PLACED(s, w, k) is the number k of word w,
+// PLACES(half) the powers of sixteen inputs, of the first or second half of 32. A nibble in the highest bits would be a sign.
+#define PLACED_SIGNED(s, w, k) NUMBER(TILE, QUANTS(TILE, s, w), k)
+#define PLACED_LEVEL PLACED_SIGNED
+#define PLACED_BYTE(s, w, k) TILE_FLOAT(QUANTS(TILE, s, w) & (255u << (8 * (k))))
+#define PLACED_NIBBLE(s, w, k)                                                                          \
+  TILE_FLOAT((w) >= 4 && (k) == 3 ? (TILE_WORD((w) - 4) >> 4) & (15u << 24)                              \
+                                  : TILE_WORD((w) % 4) & (15u << (8 * (k) + 4 * ((w) / 4))))
+#define PLACED(s, w, k) JOIN(PLACED_, W_FORM(PICK_NUMBER))(s, w, k)
+#define FOUR_TIMES(a, b, c, d) (float16)(a, b, c, d, a, b, c, d, a, b, c, d, a, b, c, d)
+#define PLACES_SIGNED(half) 1.0f
+#define PLACES_LEVEL PLACES_SIGNED
+#define PLACES_BYTE(half) FOUR_TIMES(1.0f, 0x1p-8f, 0x1p-16f, 0x1p-24f)
+#define PLACES_NIBBLE(half) ((half) ? FOUR_TIMES(0x1p-4f, 0x1p-12f, 0x1p-20f, 0x1p-24f) : PLACES_BYTE(half))
+#define PLACES(half) JOIN(PLACES_, W_FORM(PICK_NUMBER))(half)
+
+// A block's share of the product with x[0 … W_BLOCK), made ready as above, added to `sum`: a step is applied once per group,
+// not once per weight. Offsets meet `sums`, those of each group of x.
+INLINE float16 product(weights_t b, __local const float *x, __local const float *sums, float16 sum) {
 #if W_QUANTISED
   for (uint first = 0; first < W_BLOCK; first += 32) {
 #pragma unroll
     for (uint i = 0; i < 32; i += W_GROUP) {
       float16 even = 0.0f, odd = 0.0f;  // two chains: an FMA's result is ready four cycles later
 #pragma unroll
-      for (uint word = i / 4; word < (i + W_GROUP) / 4; ++word) {
-        uint16 quants = QUANTS(TILE, first / 32, word);
-        __global const float *xs = x + first + 4 * word;
-        even = fma(NUMBER(TILE, quants, 0), (float16)xs[0], even);
-        odd = fma(NUMBER(TILE, quants, 1), (float16)xs[1], odd);
-        even = fma(NUMBER(TILE, quants, 2), (float16)xs[2], even);
-        odd = fma(NUMBER(TILE, quants, 3), (float16)xs[3], odd);
+      for (uint n = 0; n < W_GROUP / 4; ++n) {
+        const uint word = i / 4 + n;
+        __local const float *xs = x + first + 4 * word;
+        even = fma(PLACED(first / 32, word, 0), (float16)xs[0], even);
+        odd = fma(PLACED(first / 32, word, 1), (float16)xs[1], odd);
+        even = fma(PLACED(first / 32, word, 2), (float16)xs[2], even);
+        odd = fma(PLACED(first / 32, word, 3), (float16)xs[3], odd);
       }
 #if W_OFFSET
-      float16 part = vload16(0, x + first + i);
-      if (W_GROUP == 32) part += vload16(0, x + first + i + 16);
-      sum = fma(OFFSET(TILE, (first + i) / W_GROUP), (float16)sum16(part), sum);
+      sum = fma(OFFSET(TILE, (first + i) / W_GROUP), (float16)sums[(first + i) / W_GROUP], sum);
 #endif
       sum = fma(STEP(TILE, (first + i) / W_GROUP), even + odd, sum);
     }

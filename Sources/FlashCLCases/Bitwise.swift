@@ -110,8 +110,8 @@ extension Linear: Batched {
   func alone(_ index: Int, on bench: Workbench) throws -> Alone {
     try row(index, bench) {
       Linear(
-        x: x.part(index), weight: weight, bias: bias, activation: activation, residual: residual?.part(index),
-        phase: phase, y: $0[0])
+        x: x.part(index), norm: norm, weight: weight, bias: bias, activation: activation, isGated: isGated,
+        residual: residual?.part(index), phase: phase, y: $0[0])
     }
   }
 }

@@ -54,6 +54,7 @@ public final class OpenCLBackend: Backend, DeviceTimed {
   public func write(_ bytes: UnsafeRawBufferPointer, to tensor: Tensor) throws {
     try requireDense(tensor, bytes.count)
     guard bytes.count > 0 else { return }
+    try launcher.chain.flush()
     try queue.write(bytes, to: tensor.buffer(), at: tensor.type.bytes(tensor.offset))
     launcher.trials.settle()
   }
@@ -61,6 +62,7 @@ public final class OpenCLBackend: Backend, DeviceTimed {
   public func read(_ tensor: Tensor, into bytes: UnsafeMutableRawBufferPointer) throws {
     try requireDense(tensor, bytes.count)
     guard bytes.count > 0 else { return try synchronise() }
+    try launcher.chain.flush()
     try queue.read(tensor.buffer(), at: tensor.type.bytes(tensor.offset), into: bytes)
     launcher.trials.settle()
   }
@@ -105,6 +107,7 @@ public final class OpenCLBackend: Backend, DeviceTimed {
     let larger = try makeCache(
       blocks: max(blocks, cache.blocks), blockLength: cache.blockLength, heads: cache.heads,
       keySize: cache.keySize, valueSize: cache.valueSize, type: cache.type)
+    try launcher.chain.flush()
     let (source, target) = (try cache.buffers(), try larger.buffers())
     // Blocks lie one after the other, so that the old cache is the beginning of the new one.
     for (from, to) in [
@@ -134,6 +137,8 @@ public final class OpenCLBackend: Backend, DeviceTimed {
 
   private func run<O: OpenCLOperation>(_ operation: O, _ name: String?) throws {
     if operation.isEmpty { return }
+    // What fails there is no fault of this operation's strategies.
+    if O.self != Linear.self { try launcher.chain.flush() }
     let strategies = O.ordered(on: launcher.traits)
     let trials = launcher.trials
     defer { trials.strategy = nil }
@@ -209,19 +214,33 @@ public final class OpenCLBackend: Backend, DeviceTimed {
   }
 
   public func capture<R>(_ body: () throws -> R) throws -> (result: R, replay: (any Replay)?) {
-    let (result, launches) = try queue.capture(body)
+    try launcher.chain.flush()
+    let (result, launches) = try queue.capture {
+      let result = try body()
+      try launcher.chain.flush()
+      return result
+    }
     return (result, launches.map { QueueReplay(queue, $0) })
   }
 
-  public func flush() throws { try queue.flush() }
+  public func flush() throws {
+    try launcher.chain.flush()
+    try queue.flush()
+  }
+
   public func synchronise() throws {
+    try launcher.chain.flush()
     try queue.finish()
     launcher.trials.settle()
   }
 
   /// Seconds that the device spent in the kernels of `body`; needs `profiling`.
   public func deviceSeconds(_ body: () throws -> Void) throws -> Double {
-    let seconds = try queue.profile(body).deviceSeconds
+    try launcher.chain.flush()
+    let seconds = try queue.profile {
+      try body()
+      try launcher.chain.flush()
+    }.deviceSeconds
     launcher.trials.settle()
     return seconds
   }

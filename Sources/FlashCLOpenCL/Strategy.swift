@@ -70,6 +70,8 @@ enum Operand {
   case uint(Int)
   case int(Int)
   case float(Float)
+  /// Local memory.
+  case local(bytes: Int)
 }
 
 /// Text substituted before a kernel is compiled: sizes of heads, storage types, strategy parameters.
@@ -94,6 +96,8 @@ final class Launcher {
   let tables = MaskTables()
   /// Watches over the first launch of every program.
   let trials: Trials
+  /// Linear layers that wait for the next.
+  private(set) lazy var chain = LinearChain(self)
   private var kernels: [String: Kernel] = [:]
   /// Names of all kernels that were launched.
   var launched: Set<String> { Set(kernels.values.map(\.name)) }
@@ -113,6 +117,7 @@ final class Launcher {
     local: [Int]? = nil,
     _ operands: [Operand]
   ) throws {
+    try chain.flush()
     var arguments: [Argument] = []
     arguments.reserveCapacity(3 * operands.count)
     for operand in operands {
@@ -137,6 +142,7 @@ final class Launcher {
       case .uint(let value): arguments.append(.uint(UInt32(value)))
       case .int(let value): arguments.append(.int(Int32(value)))
       case .float(let value): arguments.append(.float(value))
+      case .local(let bytes): arguments.append(.local(bytes: bytes))
       }
     }
     var rounded = global

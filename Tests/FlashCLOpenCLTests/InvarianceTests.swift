@@ -87,6 +87,36 @@ import Testing
     }
   }
 
+  /// Layers that are asked for one after the other may become one launch, with the bits that each has alone.
+  @Test(arguments: [1, 3]) func layersOfAChain(rows: Int) throws {
+    let backend = try OpenCLBackend(Device.select())
+    let (width, inner) = (96, 160)
+    let both = try weight(backend, 2 * inner, width)
+    let (down, square) = (try weight(backend, width, inner), try weight(backend, width, width))
+    let norm = Norm.layer(
+      gain: try backend.tensor(random(width, seed: 8), [width]),
+      bias: try backend.tensor(random(width, seed: 9), [width]), epsilon: 1e-5)
+    func results(_ settle: () throws -> Void) throws -> [[Float]] {
+      var x = try backend.tensor(random(rows * width, seed: 7), [rows, width])
+      var all: [Tensor] = []
+      for _ in 0..<3 {  // nine layers: two chains and one
+        x = try backend.linear(x, square, bias: norm.gain, activation: .tanh, plus: x, phase: .decode)
+        all.append(x)
+        try settle()
+        let half = try backend.linear(x, norm: norm, both, activation: .silu, isGated: true, phase: .decode)
+        all.append(half)
+        try settle()
+        x = try backend.linear(half, down, plus: x, phase: .decode)
+        all.append(x)
+        try settle()
+      }
+      return try all.map { try backend.floats($0) }
+    }
+    let alone = try results { try backend.synchronise() }
+    for _ in 0..<20 { #expect(try results {} == alone) }
+    if backend.queue.device.kind == .cpu { #expect(backend.launchedKernels.contains("linear_chain")) }
+  }
+
   /// A device that allows only small buffers gets a weight in parts, and the same numbers.
   @Test func aWeightInParts() throws {
     let backend = try OpenCLBackend(Device.select())

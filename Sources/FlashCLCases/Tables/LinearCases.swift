@@ -3,7 +3,8 @@ import FlashCL
 // Outputs that fill no tile, one output, one block of inputs, odd inputs for plain types; row counts on both
 // sides of the tiles of 2, 4, 16, 32 and 64 rows that kernels like; quants of every bit pattern under scales
 // of both signs. Positive data make partial sums grow, which a short accumulator cannot hide. Every epilogue,
-// and the residual as y itself.
+// and the residual as y itself. Norms and gates around the layer: rows with a mean, gates whose halves lie in one buffer of
+// whole tiles, or not, and of several rows.
 
 extension Case {
   static var linearCases: [Case] {
@@ -51,6 +52,28 @@ extension Case {
         cases.append(linear(types, phase, rows, 21, 64, bias: true, residual: .inPlace))
       }
     }
+    for type in [ElementType.f32, .bf16, .q8_0, .q4_1] {
+      for (rows, outputs, inputs) in [(1, 96, 576), (6, 32, 96)] {
+        for norm in NormKind.allCases {
+          cases.append(fusedLinear([type], .decode, rows, outputs, inputs, norm, .none, isGated: false))
+          cases.append(fusedLinear([type], .decode, rows, outputs, inputs, norm, .silu, isGated: true))
+        }
+      }
+    }
+    for type in [ElementType.q6_k, .q4_k] {
+      cases.append(fusedLinear([type], .decode, 2, 64, 512, .rms, .geluTanh, isGated: true, bias: true))
+    }
+    cases.append(fusedLinear([.f32], .decode, 3, 50, 33, .layer, .gelu, isGated: true, bias: true))
+    cases.append(fusedLinear([.q4_0, .q8_0], .decode, 3, 32, 64, .rms, .silu, isGated: true, bias: true))
+    cases.append(fusedLinear([.q4_1], .prefill, 18, 34, 64, .layer, .silu, isGated: true))
+    for type in [ElementType.f32, .q4_1] {
+      for rows in [1, 6] { cases.append(chainedLinear(type, rows, inner: 160, inputs: 96)) }
+    }
+    for type in [ElementType.f16, .q4_1, .q4_k] {
+      cases.append(
+        fusedLinear(
+          [type], .decode, 1, 3072, type == .q4_k ? 768 : 576, .rms, .silu, isGated: true, purpose: .bench))
+    }
     for type in [ElementType.f32, .f16, .q8_0, .q4_0, .q4_1, .q4_k, .q6_k] {
       for (outputs, inputs) in [(960, 576), (3072, 576), (576, 1536)] where inputs % type.blockLength == 0 {
         cases.append(linear([type], .decode, 1, outputs, inputs, purpose: .bench))
@@ -63,6 +86,61 @@ extension Case {
     cases.append(linear([.q8_0], .decode, 1, 49152, 576, purpose: .bench))
     cases.append(linear([.f32], .prefill, 1024, 3072, 768, purpose: .bench))
     return cases
+  }
+
+  enum NormKind: String, CaseIterable { case none, rms, layer }
+
+  /// A linear layer with a norm before it or a gate after it, its residual y itself.
+  static func fusedLinear(
+    _ types: [ElementType], _ phase: Phase, _ rows: Int, _ outputs: Int, _ inputs: Int, _ norm: NormKind,
+    _ activation: Activation, isGated: Bool, bias: Bool = false, purpose: Purpose = .check
+  ) -> Case {
+    Case(
+      Linear.self, types[0],
+      [
+        "parts": types.map(\.rawValue).joined(separator: "+"), "phase": phase.rawValue, "rows": rows,
+        "outputs": outputs, "inputs": inputs, "norm": norm.rawValue, "activation": activation.rawValue,
+        "gated": isGated, "bias": bias,
+      ],
+      // Two sums of so many terms, one after the other: 2·√n = √(4n).
+      .dot(length: 4 * inputs), purpose: purpose
+    ) { bench in
+      let all = outputs * types.count
+      let x = bench.normal(rows * inputs).map { $0 + 0.5 }
+      let gain = try bench.normal([inputs])
+      let y = try bench.normal([rows, isGated ? all / 2 : all])
+      let norms: [NormKind: Norm] = [
+        .rms: .rms(gain: gain, epsilon: 1e-5),
+        .layer: .layer(gain: gain, bias: try bench.normal([inputs]), epsilon: 1e-5),
+      ]
+      return Linear(
+        x: try bench.tensor(x, [rows, inputs]), norm: norms[norm],
+        weight: try bench.weight(outputs, inputs, types),
+        bias: bias ? try bench.normal([all]) : nil, activation: activation, isGated: isGated, residual: y,
+        phase: phase, y: y)
+    }
+  }
+
+  /// A gated layer and the one that reads what it makes, which is judged: a device may queue them together.
+  static func chainedLinear(_ type: ElementType, _ rows: Int, inner: Int, inputs: Int) -> Case {
+    // The first layer's errors are (8 + √inputs)·unit of its terms' sizes, whose sum is √inputs times the result where signs are
+    // random; thrice that, for the size of single results.
+    let first = 3 * (8 + Double(inputs).squareRoot()) * Double(inputs).squareRoot()
+    let length = Int((Double(inner).squareRoot() + first) * (Double(inner).squareRoot() + first))
+    return Case(
+      Linear.self, type, ["rows": rows, "inner": inner, "inputs": inputs, "then": "down"],
+      [.dot(length: length)],
+      .check
+    ) { bench in
+      let gate = Linear(
+        x: try bench.normal([rows, inputs]), norm: .rms(gain: try bench.normal([inputs]), epsilon: 1e-5),
+        weight: try bench.weight(2 * inner, inputs, [type]), activation: .silu, isGated: true, phase: .decode,
+        y: try bench.output([rows, inner]))
+      let y = try bench.normal([rows, inputs])
+      let down = Linear(
+        x: gate.y, weight: try bench.weight(inputs, inner, [type]), residual: y, phase: .decode, y: y)
+      return Trial(gate, witness: down)
+    }
   }
 
   enum Residual: String { case none, other, inPlace = "in_place" }

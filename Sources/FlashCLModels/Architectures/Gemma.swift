@@ -195,7 +195,7 @@ enum Gemma {
         out: try c.projection("\(name).self_attn.o_proj", [width, heads * size]),
         feedForwardNorm: try norm(
           "\(name).\(isSandwich ? "pre_feedforward_layernorm" : "post_attention_layernorm")"),
-        feedForward: try c.gatedFeedForward("\(name).mlp", width: width, inner: inner, .gelu),
+        feedForward: try c.gatedFeedForward("\(name).mlp", width: width, inner: inner, .geluTanh),
         attentionPostNorm: isSandwich ? try norm("\(name).post_attention_layernorm") : nil,
         feedForwardPostNorm: isSandwich ? try norm("\(name).post_feedforward_layernorm") : nil,
         window: windows[n])

@@ -246,7 +246,7 @@ extension Checkpoint {
   }
 
   /// down(gate(g) · u) of `gate_proj`, `up_proj` and `down_proj`.
-  func gatedFeedForward(_ name: String, width: Int, inner: Int, _ gate: FeedForwardLayer.Gate) throws
+  func gatedFeedForward(_ name: String, width: Int, inner: Int, _ gate: Activation) throws
     -> FeedForwardLayer
   {
     .gated(

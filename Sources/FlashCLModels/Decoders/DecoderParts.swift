@@ -2,25 +2,8 @@ import FlashCL
 
 /// The parts that decoder-only architectures are put together from.
 
-/// Layer normalisation or root-mean-square normalisation of each row.
-enum Norm {
-  case layer(gain: Tensor, bias: Tensor?, epsilon: Float)
-  case rms(gain: Tensor, epsilon: Float)
-
-  /// Elements of a row.
-  var width: Int {
-    switch self {
-    case .layer(let gain, _, _), .rms(let gain, _): gain.count
-    }
-  }
-
-  func callAsFunction(_ x: Tensor, on backend: any Backend) throws -> Tensor {
-    switch self {
-    case .layer(let gain, let bias, let epsilon):
-      try backend.layerNorm(x, gain: gain, bias: bias, epsilon: epsilon)
-    case .rms(let gain, let epsilon): try backend.rmsNorm(x, gain: gain, epsilon: epsilon)
-    }
-  }
+extension Norm {
+  func callAsFunction(_ x: Tensor, on backend: any Backend) throws -> Tensor { try backend.norm(x, self) }
 
   /// The norm of x + residual, and that sum.
   func callAsFunction(_ x: Tensor, plus residual: Tensor?, on backend: any Backend) throws -> (
@@ -39,6 +22,15 @@ enum Norm {
   }
 }
 
+/// Rows that a linear layer reads, and the norm that comes first, if any: they go together into one operation.
+struct NormedRows {
+  let x: Tensor  // [tokens, width]
+  var norm: Norm?
+
+  /// The rows normed, for whoever needs them as a tensor.
+  func normed(on backend: any Backend) throws -> Tensor { try norm.map { try backend.norm(x, $0) } ?? x }
+}
+
 /// A linear layer: x · Wᵀ + b.
 struct Projection {
   let weight: Weight  // [outputs, inputs]
@@ -48,7 +40,17 @@ struct Projection {
     _ x: Tensor, on backend: any Backend, activation: Activation = .none, plus residual: Tensor? = nil,
     phase: Phase
   ) throws -> Tensor {
-    try backend.linear(x, weight, bias: bias, activation: activation, plus: residual, phase: phase)
+    try self(NormedRows(x: x), on: backend, activation: activation, plus: residual, phase: phase)
+  }
+
+  /// Gated: activation(gates) ⊙ values, the weight's two halves.
+  func callAsFunction(
+    _ rows: NormedRows, on backend: any Backend, activation: Activation = .none, isGated: Bool = false,
+    plus residual: Tensor? = nil, phase: Phase
+  ) throws -> Tensor {
+    try backend.linear(
+      rows.x, norm: rows.norm, weight, bias: bias, activation: activation, isGated: isGated, plus: residual,
+      phase: phase)
   }
 }
 
@@ -56,32 +58,25 @@ struct Projection {
 enum FeedForwardLayer {
   /// down(activation(up(x)))
   case plain(up: Projection, down: Projection, Activation)
-  /// down(silu(gate) · up) or down(gelu_tanh(gate) · up), [gate up] = both(x)
-  case gated(both: Projection, down: Projection, Gate)
+  /// down(activation(gate(x)) · up(x)), [gate up] = both(x); silu or gelu_tanh
+  case gated(both: Projection, down: Projection, Activation)
   case experts(Experts)
 
-  enum Gate { case silu, gelu }
-
-  func callAsFunction(_ x: Tensor, plus residual: Tensor?, on backend: any Backend, phase: Phase) throws
+  func callAsFunction(_ rows: NormedRows, plus residual: Tensor?, on backend: any Backend, phase: Phase)
+    throws
     -> Tensor
   {
     switch self {
     case .plain(let up, let down, let activation):
       try down(
-        up(x, on: backend, activation: activation, phase: phase), on: backend, plus: residual, phase: phase)
-    case .gated(let both, let down, let gate):
+        up(rows, on: backend, activation: activation, phase: phase), on: backend, plus: residual, phase: phase
+      )
+    case .gated(let both, let down, let activation):
       try down(
-        gate(both(x, on: backend, phase: phase), on: backend), on: backend, plus: residual, phase: phase)
-    case .experts(let experts): try experts(x, plus: residual, on: backend, phase: phase)
-    }
-  }
-}
-
-extension FeedForwardLayer.Gate {
-  func callAsFunction(_ gateUp: Tensor, on backend: any Backend) throws -> Tensor {
-    switch self {
-    case .silu: try backend.siluMultiply(gateUp)
-    case .gelu: try backend.geluMultiply(gateUp)
+        both(rows, on: backend, activation: activation, isGated: true, phase: phase), on: backend,
+        plus: residual, phase: phase)
+    case .experts(let experts):
+      try experts(rows.normed(on: backend), plus: residual, on: backend, phase: phase)
     }
   }
 }

@@ -100,41 +100,41 @@ public final class DecoderStack: Decoder {
     // Of a sandwich: what the next norm adds to x.
     var pending: Tensor?
     for (n, layer) in layers.enumerated() {
-      func attend(_ normed: Tensor, plus residual: Tensor?) throws -> Tensor {
+      func attend(_ rows: NormedRows, plus residual: Tensor?) throws -> Tensor {
         try attended(
-          normed, plus: residual, layer, caches[n], step,
+          rows, plus: residual, layer, caches[n], step,
           !layer.turns ? nil : layer.window == nil ? rope : windowRope)
       }
-      func feed(_ normed: Tensor, plus residual: Tensor?) throws -> Tensor {
-        try layer.feedForward(normed, plus: residual, on: backend, phase: step.linearPhase)
+      func feed(_ rows: NormedRows, plus residual: Tensor?) throws -> Tensor {
+        try layer.feedForward(rows, plus: residual, on: backend, phase: step.linearPhase)
       }
       switch arrangement {
       case .preNorm:
-        x = try attend(layer.attentionNorm(x, on: backend), plus: x)
-        x = try feed(layer.feedForwardNorm?(x, on: backend) ?? x, plus: x)
+        x = try attend(.init(x: x, norm: layer.attentionNorm), plus: x)
+        x = try feed(.init(x: x, norm: layer.feedForwardNorm), plus: x)
       case .normedResidual:
         let normed = try layer.attentionNorm(x, on: backend)
-        let half = try attend(normed, plus: normed)
+        let half = try attend(.init(x: normed), plus: normed)
         let other = try layer.feedForwardNorm?(half, on: backend) ?? half
-        x = try feed(other, plus: other)
+        x = try feed(.init(x: other), plus: other)
       case .parallel:
-        let normed = try layer.attentionNorm(x, on: backend)
-        let other = try layer.feedForwardNorm?(x, on: backend) ?? normed
-        x = try feed(other, plus: attend(normed, plus: x))
+        let rows = NormedRows(x: x, norm: layer.attentionNorm)
+        let other = layer.feedForwardNorm.map { NormedRows(x: x, norm: $0) }
+        x = try feed(other ?? rows, plus: attend(rows, plus: x))
       case .postNorm:
-        x = try layer.attentionNorm(attend(x, plus: x), on: backend)
-        let fed = try feed(x, plus: x)
+        x = try layer.attentionNorm(attend(.init(x: x), plus: x), on: backend)
+        let fed = try feed(.init(x: x), plus: x)
         x = try layer.feedForwardNorm?(fed, on: backend) ?? fed
       case .normedHalves:
-        x = try added(x, layer.attentionNorm(attend(x, plus: nil), on: backend))
-        let fed = try feed(x, plus: nil)
+        x = try added(x, layer.attentionNorm(attend(.init(x: x), plus: nil), on: backend))
+        let fed = try feed(.init(x: x), plus: nil)
         x = try added(x, layer.feedForwardNorm?(fed, on: backend) ?? fed)
       case .sandwich:
         let (sum, normed) = try layer.attentionNorm(x, plus: pending, on: backend)
-        let half = try attend(normed, plus: nil)
+        let half = try attend(.init(x: normed), plus: nil)
         let joined = try layer.attentionPostNorm?(half, on: backend) ?? half
         let (next, other) = try (layer.feedForwardNorm ?? layer.attentionNorm)(sum, plus: joined, on: backend)
-        let fed = try feed(other, plus: nil)
+        let fed = try feed(.init(x: other), plus: nil)
         (x, pending) = (next, try layer.feedForwardPostNorm?(fed, on: backend) ?? fed)
       }
       // The sum that the next norm makes, made for whoever looks.
@@ -163,10 +163,10 @@ public final class DecoderStack: Decoder {
   }
 
   private func attended(
-    _ normed: Tensor, plus residual: Tensor?, _ layer: Layer, _ cache: KeyValueCache, _ step: Step,
+    _ rows: NormedRows, plus residual: Tensor?, _ layer: Layer, _ cache: KeyValueCache, _ step: Step,
     _ rope: RopeTable?
   ) throws -> Tensor {
-    let (q, k, v) = try layer.qkv.heads(of: normed, attention, on: backend, phase: step.linearPhase)
+    let (q, k, v) = try layer.qkv.heads(of: rows, attention, on: backend, phase: step.linearPhase)
     try backend.append(
       keys: k.split(attention.keyHeads), values: v.split(attention.keyHeads), slots: step.slots,
       positions: rope == nil ? nil : step.positions, table: rope, to: cache)

@@ -73,10 +73,11 @@ struct Experts {
     var places = [Int32](repeating: 0, count: x.rows * served)
     var begin = 0
     func serve(_ expert: Expert, _ rows: Tensor) throws {
-      let gateUp = try backend.linear(rows, expert.gateUp, phase: phase)
+      let gated = try backend.linear(
+        rows, expert.gateUp, activation: .silu, isGated: true, phase: phase)
       try backend.run(
         Linear(
-          x: backend.siluMultiply(gateUp), weight: expert.down, phase: phase,
+          x: gated, weight: expert.down, phase: phase,
           y: results.slice(0, begin..<begin + rows.rows)))
       begin += rows.rows
     }

@@ -2,17 +2,19 @@ import FlashCL
 
 /// What makes queries, keys and values of the rows that a layer's attention reads.
 protocol QueryKeyValue {
-  /// Of x `[tokens, width]`: q `[tokens, heads · size]`, k and v `[tokens, key heads · size]`.
-  func heads(of x: Tensor, _ shape: DecoderStack.AttentionShape, on backend: any Backend, phase: Phase) throws
+  /// Of rows `[tokens, width]`: q `[tokens, heads · size]`, k and v `[tokens, key heads · size]`.
+  func heads(of rows: NormedRows, _ shape: DecoderStack.AttentionShape, on backend: any Backend, phase: Phase)
+    throws
     -> (q: Tensor, k: Tensor, v: Tensor)
 }
 
 /// One linear layer for the three: `[(heads + 2 · key heads) · size, width]`.
 extension Projection: QueryKeyValue {
-  func heads(of x: Tensor, _ shape: DecoderStack.AttentionShape, on backend: any Backend, phase: Phase) throws
+  func heads(of rows: NormedRows, _ shape: DecoderStack.AttentionShape, on backend: any Backend, phase: Phase)
+    throws
     -> (q: Tensor, k: Tensor, v: Tensor)
   {
-    shape.parts(of: try self(x, on: backend, phase: phase))
+    shape.parts(of: try self(rows, on: backend, phase: phase))
   }
 }
 
@@ -35,16 +37,17 @@ struct NormedQueryKey: QueryKeyValue {
   /// Of rows as long as their gains.
   let queryNorm, keyNorm: Norm
 
-  func heads(of x: Tensor, _ shape: DecoderStack.AttentionShape, on backend: any Backend, phase: Phase) throws
+  func heads(of rows: NormedRows, _ shape: DecoderStack.AttentionShape, on backend: any Backend, phase: Phase)
+    throws
     -> (q: Tensor, k: Tensor, v: Tensor)
   {
-    func normed(_ norm: Norm, _ rows: Tensor) throws -> Tensor {
-      let pieces = rows.reshaped([rows.count / norm.width, norm.width])
-      return try norm(pieces, on: backend).reshaped(rows.shape)
+    func normed(_ norm: Norm, _ heads: Tensor) throws -> Tensor {
+      let pieces = heads.reshaped([heads.count / norm.width, norm.width])
+      return try norm(pieces, on: backend).reshaped(heads.shape)
     }
     return (
-      try normed(queryNorm, query(x, on: backend, phase: phase)),
-      try normed(keyNorm, key(x, on: backend, phase: phase)), try value(x, on: backend, phase: phase)
+      try normed(queryNorm, query(rows, on: backend, phase: phase)),
+      try normed(keyNorm, key(rows, on: backend, phase: phase)), try value(rows, on: backend, phase: phase)
     )
   }
 }
@@ -74,12 +77,13 @@ struct BoundedQueryKeyValue: QueryKeyValue {
     twice = try c.backend.tensor([Float](repeating: 2 * bound, count: size), [size])
   }
 
-  func heads(of x: Tensor, _ shape: DecoderStack.AttentionShape, on backend: any Backend, phase: Phase) throws
+  func heads(of rows: NormedRows, _ shape: DecoderStack.AttentionShape, on backend: any Backend, phase: Phase)
+    throws
     -> (q: Tensor, k: Tensor, v: Tensor)
   {
-    let all = try raised(x, on: backend, activation: .relu, phase: phase)
-    let rows = all.reshaped([all.count / shape.size, shape.size])
-    let left = try backend.linear(rows, negative, bias: twice, activation: .relu, phase: phase)
+    let all = try raised(rows, on: backend, activation: .relu, phase: phase)
+    let heads = all.reshaped([all.count / shape.size, shape.size])
+    let left = try backend.linear(heads, negative, bias: twice, activation: .relu, phase: phase)
     let bounded = try backend.linear(left, negative, bias: once, phase: phase)
     return shape.parts(of: bounded.reshaped(all.shape))
   }

@@ -8,7 +8,7 @@ extension LayerNorm: OpenCLOperation {
   private static let lanes = Tunable.rowLanes(LayerNorm.self)
   static let tunables = [lanes]
 
-  private static let file = KernelFile("layer_norm")
+  private static let file = KernelFile("layer_norm", including: ["norm"])
 
   private static let rows = Strategy<LayerNorm>("rows") { op, launcher in
     try op.launch("layer_norm_rows", launcher, global: [op.x.rows])

@@ -10,12 +10,10 @@ extension Linear: OpenCLOperation {
 
   static let tunables = [slices, groups, panels]
 
-  private static let file = KernelFile("linear", including: ["weights"])
+  private static let file = KernelFile("linear", including: ["norm", "weights"])
 
   private static let items = Strategy<Linear>("items") { op, launcher in
-    for part in try op.weight.parts() {
-      try op.launch("linear_items", launcher, part, global: [part.outputs, op.x.rows])
-    }
+    try op.launchFused("linear_items", launcher) { outputs in ([outputs, op.x.rows], nil) }
   }
 
   /// Slices of the inputs that a group sums side by side: 16 · 8 = 128 items; SLICES in the kernel.
@@ -25,21 +23,21 @@ extension Linear: OpenCLOperation {
     "group",
     unfit: { op, traits in
       op.phase == .decode
-        ? traits.unfit(items: 16 * traits[slices], localBytes: 64 * traits[slices]) : "sums in decode's order"
+        // Two sums of each item, and a float2 for the norm's.
+        ? traits.unfit(items: 16 * traits[slices], localBytes: (2 * 4 + 8) * 16 * traits[slices])
+        : "sums in decode's order"
     }
   ) { op, launcher in
     let slices = launcher.traits[slices]
-    for part in try op.weight.parts() {
-      try op.launch(
-        "linear_group", launcher, part, global: [tiles(part) * 16, slices, op.x.rows], local: [16, slices, 1])
+    try op.launchFused("linear_group", launcher) { outputs in
+      ([tiles(outputs) * 16, slices, op.x.rows], [16, slices, 1])
     }
   }
 
   private static let tiled = Strategy<Linear>(
     "tiled",
     unfit: { op, traits in
-      op.phase == .prefill
-        ? traits.unfit(items: 256, localBytes: 2 * 32 * 65 * 4) : "sums in prefill's order"
+      op.prefillUnfit ?? traits.unfit(items: 256, localBytes: 2 * 32 * 65 * 4)
     }
   ) { op, launcher in
     for part in try op.weight.parts() {
@@ -49,19 +47,77 @@ extension Linear: OpenCLOperation {
     }
   }
 
-  /// Groups for each compute unit: enough to keep the units busy to the end, few enough that starting one costs nothing.
-  private static let groups = Tunable(Linear.self, "groups", of: [4, 8, 16, 32], for: ["lanes"]) { _ in 16 }
+  /// Groups for each compute unit: enough to keep the units busy to the end, few enough that starting one, and making rows ready
+  /// for it, costs little.
+  private static let groups = Tunable(Linear.self, "groups", of: [4, 8, 16, 32], for: ["lanes"]) { _ in 8 }
 
   private static let lanes = Strategy<Linear>(
-    "lanes", unfit: { op, _ in op.phase == .decode ? nil : "sums in decode's order" }
+    "lanes",
+    unfit: { op, traits in
+      op.phase == .decode ? traits.unfit(items: 1, localBytes: op.preparedBytes) : "sums in decode's order"
+    }
   ) { op, launcher in
-    for part in try op.weight.parts() {
-      let span = max(1, tiles(part) / (launcher.traits[groups] * launcher.queue.device.computeUnits))
-      try op.launch(
-        "linear_lanes", launcher, part, global: [(tiles(part) + span - 1) / span], local: [1],
-        extra: [.uint(span)])
+    if try !launcher.chain.add(op) { try op.launchLanes(launcher) }
+  }
+
+  fileprivate func launchLanes(_ launcher: Launcher) throws {
+    try launchFused("linear_lanes", launcher) { outputs in
+      let span = Self.span(outputs, launcher)
+      return ([(Self.tiles(outputs) + span - 1) / span], [1])
+    } extra: { part, outputs in
+      let rows = together(part.type, preparedBytes, launcher.traits)
+      return [
+        .uint(Self.span(outputs, launcher)), .local(bytes: rows * preparedBytes), .uint(rows),
+        .uint(preparedBytes / 4),
+      ]
     }
   }
+
+  /// Tiles of one item, or of one task of a chain.
+  private static func span(_ outputs: Int, _ launcher: Launcher) -> Int {
+    max(1, tiles(outputs) / (launcher.traits[groups] * launcher.queue.device.computeUnits))
+  }
+
+  /// Rows that an item makes ready at once; TOGETHER in the kernel, or 1.
+  private func together(_ type: ElementType, _ bytes: Int, _ traits: Traits) -> Int {
+    type.isQuantised || x.rows == 1 || 4 * bytes > traits.localMemory ? 1 : 4
+  }
+
+  /// Queues layers that follow one another as one launch.
+  fileprivate static func launchChain(_ stages: [(op: Linear, part: TiledWeight.Part)], _ launcher: Launcher)
+    throws
+  {
+    let (op, part) = stages[0]
+    let bytes = stages.map(\.op.preparedBytes).max() ?? 0
+    let rows = op.together(part.type, bytes, launcher.traits)
+    // Arguments of stages that there are not: those of the last.
+    let filled = stages + [_](repeating: stages[stages.count - 1], count: LinearChain.limit - stages.count)
+    let operands = filled.flatMap { op, part -> [Operand] in
+      [
+        .tensor(op.x), .buffer(part.tiles), .tensor(op.bias), .tensor(op.residual), .tensor(op.y),
+        .uint(op.x.columns), .uint(op.columns), .int(op.activation.code), .int(op.norm.code),
+        .tensor(op.norm?.gain), .tensor(op.norm?.bias), .float(op.norm?.epsilon ?? 0),
+        .uint(op.isGated ? op.columns / 16 : 0), .uint(span(op.columns, launcher)),
+      ]
+    }
+    try launcher.launch(
+      "linear_chain", in: file, op.defines(part.type, launcher), global: [launcher.queue.device.computeUnits],
+      local: [1],
+      operands + [
+        .uint(op.x.rows), .uint(stages.count), .buffer(try launcher.chain.state()),
+        .local(bytes: rows * bytes),
+        .uint(rows), .uint(bytes / 4),
+      ])
+  }
+
+  /// The one part of a weight whose layer can be a stage.
+  fileprivate func stagePart() throws -> TiledWeight.Part? {
+    let parts = try weight.parts()
+    return parts.count == 1 && (!isGated || columns % 16 == 0) ? parts[0] : nil
+  }
+
+  /// A row of x with the sums of its groups of 16 or more, whole vectors: what an item of `lanes` keeps of it.
+  private var preparedBytes: Int { 4 * ((x.columns + (x.columns + 15) / 16 + 15) / 16 * 16) }
 
   /// Sixteens of rows for which a block of weights is expanded once; PANELS in the kernel.
   private static let panels = Tunable(
@@ -69,7 +125,7 @@ extension Linear: OpenCLOperation {
   ) { _ in 4 }
 
   private static let blocks = Strategy<Linear>(
-    "blocks", unfit: { op, _ in op.phase == .prefill ? nil : "sums in prefill's order" }
+    "blocks", unfit: { op, _ in op.prefillUnfit }
   ) { op, launcher in
     let (count, panelsAtOnce) = ((op.x.rows + 15) / 16, launcher.traits[panels])
     let panels = try launcher.queue.allocate(count * 16 * op.x.columns * 4)
@@ -78,7 +134,8 @@ extension Linear: OpenCLOperation {
       [.tensor(op.x), .buffer(panels), .uint(op.x.rows), .uint(op.x.columns)])
     for part in try op.weight.parts() {
       try op.launch(
-        "linear_blocks", launcher, part, global: [tiles(part), (count + panelsAtOnce - 1) / panelsAtOnce],
+        "linear_blocks", launcher, part,
+        global: [tiles(part.outputs), (count + panelsAtOnce - 1) / panelsAtOnce],
         local: [1, 1], x: [.buffer(panels)])
     }
   }
@@ -86,7 +143,7 @@ extension Linear: OpenCLOperation {
   private static let clblast = Strategy<Linear>(
     "clblast",
     unfit: { op, _ in
-      if op.phase != .prefill { return "sums in prefill's order" }
+      if let reason = op.prefillUnfit { return reason }
       if op.weight.type.isQuantised { return "made for plain weights" }
       return fcl_clblast_available() ? nil : "libclblast.so.1 is not installed"
     }
@@ -120,7 +177,12 @@ extension Linear: OpenCLOperation {
     }
   }
 
-  private static func tiles(_ part: TiledWeight.Part) -> Int { (part.outputs + 15) / 16 }
+  private static func tiles(_ outputs: Int) -> Int { (outputs + 15) / 16 }
+
+  private var prefillUnfit: String? {
+    if phase != .prefill { return "sums in prefill's order" }
+    return norm == nil && !isGated ? nil : "takes rows and gates as they are"
+  }
 
   private func defines(_ type: ElementType, _ launcher: Launcher) -> Defines {
     [
@@ -131,14 +193,126 @@ extension Linear: OpenCLOperation {
 
   private func launch(
     _ kernel: String, _ launcher: Launcher, _ part: TiledWeight.Part, global: [Int], local: [Int]? = nil,
-    x operand: [Operand]? = nil, extra: [Operand] = []
+    x operand: [Operand]? = nil
   ) throws {
     try launcher.launch(
       kernel, in: Self.file, defines(part.type, launcher), global: global, local: local,
-      (operand ?? [.tensor(x)]) + [
-        .buffer(part.tiles), .tensor(bias), .tensor(residual), .tensor(y), .uint(x.rows), .uint(x.columns),
-        .uint(part.outputs), .uint(weight.outputs), .uint(part.first), .int(activation.code),
-      ] + extra)
+      (operand ?? [.tensor(x)])
+        + operands(part, outputs: part.outputs, bias, activation, residual, [.tensor(y)], columns))
+  }
+
+  /// Norm and gate included: `shape` is the launch's for so many outputs.
+  private func launchFused(
+    _ kernel: String, _ launcher: Launcher, _ shape: (_ outputs: Int) -> (global: [Int], local: [Int]?),
+    extra: (TiledWeight.Part, _ outputs: Int) -> [Operand] = { _, _ in [] }
+  ) throws {
+    let parts = try weight.parts()
+    // A gate's halves side by side in one buffer, both of whole tiles, are computed together.
+    let isTogether = isGated && parts.count == 1 && columns % 16 == 0
+    let isApart = isGated && !isTogether
+    let product = isApart ? try launcher.queue.allocate(4 * x.rows * weight.outputs) : nil
+    for part in parts {
+      let outputs = isTogether ? columns : part.outputs
+      let (global, local) = shape(outputs)
+      try launcher.launch(
+        kernel, in: Self.file, defines(part.type, launcher), global: global, local: local,
+        [.tensor(x)]
+          + operands(
+            part, outputs: outputs, bias, isApart ? .none : activation, isApart ? nil : residual,
+            product.map { [.buffer($0), .ulong(0)] } ?? [.tensor(y)], isApart ? weight.outputs : columns)
+          + [
+            .int(norm.code), .tensor(norm?.gain), .tensor(norm?.bias), .float(norm?.epsilon ?? 0),
+            .uint(isTogether ? columns / 16 : 0),
+          ] + extra(part, outputs))
+    }
+    guard let product else { return }
+    try launcher.launch(
+      "linear_gate", in: Self.file, defines(weight.type, launcher), global: [columns, x.rows],
+      [
+        .buffer(product), .tensor(residual), .tensor(y), .uint(x.rows), .uint(columns), .int(activation.code),
+      ])
+  }
+
+  /// What all kernels take after x.
+  private func operands(
+    _ part: TiledWeight.Part, outputs: Int, _ bias: Tensor?, _ activation: Activation, _ residual: Tensor?,
+    _ y: [Operand], _ stride: Int
+  ) -> [Operand] {
+    [.buffer(part.tiles), .tensor(bias), .tensor(residual)] + y + [
+      .uint(x.rows), .uint(x.columns), .uint(outputs), .uint(stride), .uint(part.first),
+      .int(activation.code),
+    ]
+  }
+}
+
+/// Linear layers by lanes that wait to be queued as one launch: those that follow one another, until anything else is asked for.
+///
+/// On CPU devices a launch costs as much as a quarter of a small layer: 13 µs between two of 20 to 60 µs (SmolLM2, two cores).
+/// A driver that refuses a chain gets its layers one by one, and no other chain.
+final class LinearChain {
+  /// Stages of linear_chain.
+  static let limit = 4
+  private unowned let launcher: Launcher
+  private var waiting: [(op: Linear, part: TiledWeight.Part)] = []
+  private var counters: Buffer?
+  private var isRefused = false
+
+  init(_ launcher: Launcher) { self.launcher = launcher }
+
+  /// Takes the layer, to be queued later; false where it cannot be a stage.
+  func add(_ op: Linear) throws -> Bool {
+    guard !isRefused, launcher.traits.isCPU, launcher.trials.objection(to: "chain", of: Linear.name) == nil,
+      let part = try op.stagePart()
+    else {
+      try flush()
+      return false
+    }
+    if let first = waiting.first,
+      waiting.count == Self.limit || first.op.x.rows != op.x.rows || first.part.type != part.type
+    {
+      try flush()
+    }
+    waiting.append((op, part))
+    return true
+  }
+
+  /// Queues what waits.
+  func flush() throws {
+    guard !waiting.isEmpty else { return }
+    let stages = waiting
+    waiting = []
+    let trials = launcher.trials
+    let outer = trials.strategy
+    defer { trials.strategy = outer }
+    if stages.count > 1, !isRefused {
+      trials.strategy = (Linear.name, "chain")
+      do { return try Linear.launchChain(stages, launcher) } catch {
+        guard trials.refused(error) != nil else { throw error }
+        isRefused = true
+      }
+    }
+    trials.strategy = (Linear.name, "lanes")
+    for (op, _) in stages { try op.launchLanes(launcher) }
+  }
+
+  /// The three counters of a chain, which leaves them 0.
+  func state() throws -> Buffer {
+    if let counters { return counters }
+    let buffer = try launcher.queue.allocate(12)
+    try launcher.queue.fill(buffer)
+    counters = buffer
+    return buffer
+  }
+}
+
+extension Norm? {
+  /// How Kernels/norm.cl numbers norms.
+  fileprivate var code: Int {
+    switch self {
+    case nil: 0
+    case .rms: 1
+    case .layer: 2
+    }
   }
 }
 
