@@ -3,22 +3,19 @@
 //   attention_split   a group of SPLIT items takes SPLIT keys of one row and key head, an item a key; GPUs
 //   attention_lanes   one item takes SPLIT keys of one row and key head for HEADS query heads at once, sixteen keys a
 //                     vector; CPU devices
-//   attention_merge   joins the splits by their log-sum-exps
+//   attention_merge   joins the splits by their log-sum-exps; after lanes the item that makes a row's last split does it
 //
 // Splits stand at multiples of SPLIT keys, so that a row's bits do not depend on its neighbours; where a window leaves out
 // the first ones, split 0 is the first with a key in the row's run.
 // partial   [B, Hq, Lq, splits, Dv + 2]  f32; a split's sums, then its maximum and its denominator
-// Defines: SPLIT; HEADS, divides the group; ELEMENTS of an item of attention_merge, divides DV: all of them on CPU devices, so that
-// an exponential is taken once, 1 on GPUs.
+// made      [B · Lq, Hq / HEADS]         u32; splits that attention_lanes has made, 0 before and after
+// Defines: SPLIT; HEADS, divides the group.
 
 #ifndef HEADS
 #define HEADS 1
 #endif
 #ifndef SPLIT
 #define SPLIT 128
-#endif
-#ifndef ELEMENTS
-#define ELEMENTS 1
 #endif
 #define SPLIT_ARGUMENTS , __global float *partial, uint splits
 #define PARTIAL(b, h, i, split) (((((ulong)(b)*heads + (h)) * queries + (i)) * splits + (split)) * (DV + 2))
@@ -103,6 +100,25 @@ __kernel __attribute__((reqd_work_group_size(SPLIT, 1, 1))) void attention_split
   }
 }
 
+// `count` elements of a row of y from `first` on: Σ e^(mₛ − m)·sumsₛ / (Σ e^(mₛ − m)·denominatorₛ + e^(sink − m)) over the splits,
+// which lie at `in`. Of one that is the whole row the exponentials are taken once.
+INLINE void merge(__global const float *in, uint splits, float sink, __global X_T *y, ulong out, __global float *lse,
+                  uint first, const uint count) {
+  float greatest = -INFINITY;
+  for (uint split = 0; split < splits; ++split) greatest = fmax(greatest, in[split * (DV + 2) + DV]);
+  float sums[DV], denominator = 0.0f;
+  for (uint e = 0; e < count; ++e) sums[e] = 0.0f;
+  for (uint split = 0; split < splits; ++split, in += DV + 2) {
+    float weight = exp(in[DV] - SHIFT(greatest));
+    for (uint e = 0; e < count; ++e) sums[e] = fma(weight, in[first + e], sums[e]);
+    denominator = fma(weight, in[DV + 1], denominator);
+  }
+  float rescale;
+  denominator = finish(&greatest, denominator, sink, lse, &rescale);
+  for (uint e = 0; e < count; ++e)
+    X_STORE(y, out + first + e, denominator == 0.0f ? 0.0f : sums[e] * rescale / denominator);
+}
+
 #if DV % 16 == 0 && (PAGED || D % 16 == 0)
 // Sixteen keys of one head are as long as a page of memory, where a processor's own prefetch ends.
 #ifdef HAS_PREFETCH
@@ -116,7 +132,8 @@ __kernel __attribute__((reqd_work_group_size(SPLIT, 1, 1))) void attention_split
 // Vectors of a value held per head: HEADS · AT_ONCE ≤ 16 of the 32 registers.
 #define AT_ONCE (VECTORS % 8 == 0 && HEADS <= 2 ? 8 : VECTORS % 4 == 0 ? 4 : VECTORS % 2 == 0 ? 2 : 1)
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_lanes(ARGUMENTS SPLIT_ARGUMENTS) {
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_lanes(ARGUMENTS SPLIT_ARGUMENTS,
+                                                                             volatile __global uint *made) {
   uint first_head = get_group_id(0) * HEADS;
   uint key_head = first_head / group;
   ROW_OF_GROUP;
@@ -278,32 +295,28 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_lanes(ARG
     out[DV] = greatest[n];
     out[DV + 1] = denominator[n];
   }
+  if (splits == 1) return;
+  made += get_group_id(2) * get_num_groups(0) + get_group_id(0);
+  mem_fence(CLK_GLOBAL_MEM_FENCE);
+  if (atomic_inc(made) < splits - 1) return;
+  *made = 0;
+  mem_fence(CLK_GLOBAL_MEM_FENCE);
+  for (uint n = 0; n < HEADS; ++n) {
+    uint h = first_head + n;
+    merge(partial + PARTIAL(b, h, i, 0), splits, SINK(h), y, h * y_h, lse ? lse + h * lse_h : 0, 0, DV);
+  }
 }
 #endif
 
-// One item per ELEMENTS elements of a row of y: Σ e^(mₛ − m)·sumsₛ / (Σ e^(mₛ − m)·denominatorₛ + e^(sink − m)) over the splits.
+// One item per element of a row of y.
 __kernel void attention_merge(ARGUMENTS SPLIT_ARGUMENTS) {
-  uint first = get_global_id(0) * ELEMENTS;
+  uint element = get_global_id(0);
   uint h = get_global_id(1);
   uint b = get_global_id(2) / queries;
   int i = get_global_id(2) % queries;
   Sequence s = SEQUENCE(b);
-  if (first >= DV || i >= s.queries) return;
-  __global const float *in = partial + PARTIAL(b, h, i, 0);
-  float greatest = -INFINITY;
-  for (uint split = 0; split < splits; ++split) greatest = fmax(greatest, in[split * (DV + 2) + DV]);
-  float sums[ELEMENTS], denominator = 0.0f;
-  for (uint e = 0; e < ELEMENTS; ++e) sums[e] = 0.0f;
-  for (uint split = 0; split < splits; ++split, in += DV + 2) {
-    float weight = exp(in[DV] - SHIFT(greatest));
-    for (uint e = 0; e < ELEMENTS; ++e) sums[e] = fma(weight, in[first + e], sums[e]);
-    denominator = fma(weight, in[DV + 1], denominator);
-  }
+  if (element >= DV || i >= s.queries) return;
   ulong row = s.q_row + (ulong)i;
-  float rescale;
-  denominator = finish(&greatest, denominator, SINK(h),
-                       first == 0 && lse ? lse + lse_offset + b * lse_b + h * lse_h + row * lse_i : 0, &rescale);
-  ulong out = y_offset + b * y_b + h * y_h + row * y_i + first;
-  for (uint e = 0; e < ELEMENTS; ++e)
-    X_STORE(y, out + e, denominator == 0.0f ? 0.0f : sums[e] * rescale / denominator);
+  merge(partial + PARTIAL(b, h, i, 0), splits, SINK(h), y, y_offset + b * y_b + h * y_h + row * y_i,
+        element == 0 && lse ? lse + lse_offset + b * lse_b + h * lse_h + row * lse_i : 0, element, 1);
 }

@@ -1,8 +1,10 @@
-// cache_append: new keys (rotated where a rope table is given) and values into the blocks of a cache
+// cache_append: new keys (rotated where a rope table is given) and values into the blocks of a cache; with them the queries of
+// the same tokens, rotated where they lie
 //
 // operand       shape                            storage
 // keys          [tokens, heads, D]               X_TYPE; strides of tokens and heads are arguments
 // values        [tokens, heads, Dv]              X_TYPE; likewise
+// queries       [tokens, query heads, D]         X_TYPE; likewise; may be absent: query heads = 0
 // slots         [tokens]                         i32: block · block length + place within; outside the cache: not written
 // positions     [tokens]                         i32, read for the rotation
 // cos, sin      [length, rotary / 2]             f32; pairs = 0: no rotation
@@ -11,7 +13,7 @@
 // key_scales, value_scales  [runs, heads, D / 32 or Dv / 32, 16]  f16, q8_0 alone: an element is scale · int8
 //
 // Strategies, on any device:
-//   cache_append_items      one item per key pair or value element; plain storage
+//   cache_append_items      one item per key pair or value element, and per pair of a query; plain storage
 //   cache_append_quantised  one item per 32 elements of a key or value, which share a scale: their greatest over 127
 // Defines: X_TYPE (prelude.cl); C_TYPE, the cache's storage (default f32). Reference: CacheAppend.compute.
 // Cases: CacheAppendCases.
@@ -32,12 +34,30 @@ typedef char q8_0_t;
   __global const int *slots, ulong slots_offset, __global const int *positions, ulong positions_offset,       \
   __global const float *cosines, ulong cosines_offset, __global const float *sines, ulong sines_offset,       \
   __global C_T *cached_keys, __global C_T *cached_values, uint heads, uint key_size, uint value_size,         \
-  uint pairs, uint length, int adjacent, uint cache_slots
+  uint pairs, uint length, int adjacent, uint cache_slots,                                                    \
+  __global X_T *queries, ulong queries_offset, ulong queries_token, ulong queries_head
+
+// Turns pairs `from` to `end` of a query, which comes after the heads of the keys.
+#define TURN_QUERY(from, end)                                                                                  \
+  do {                                                                                                         \
+    queries += queries_offset + token * queries_token + (head - heads) * queries_head;                          \
+    for (uint pair = (from); pair < min((uint)(end), pairs); ++pair) {                                          \
+      uint2 at = rope_pair(pair, pairs, adjacent);                                                              \
+      float2 turned = rope_turn(X_LOAD(queries, at.x), X_LOAD(queries, at.y), cosines + cosines_offset,         \
+                                sines + sines_offset, positions[positions_offset + token], length, pairs, pair); \
+      X_STORE(queries, at.x, turned.x);                                                                         \
+      X_STORE(queries, at.y, turned.y);                                                                         \
+    }                                                                                                           \
+  } while (0)
 
 __kernel void cache_append_items(ARGUMENTS) {
   uint i = get_global_id(0);
   uint head = get_global_id(1);
   uint token = get_global_id(2);
+  if (head >= heads) {
+    TURN_QUERY(i, i + 1);
+    return;
+  }
   int slot = slots[slots_offset + token];
   if (slot < 0 || (uint)slot >= cache_slots) return;
   ulong run = (ulong)(slot / RUN) * heads + head;
@@ -75,6 +95,10 @@ __kernel void cache_append_quantised(ARGUMENTS, __global half *key_scales, __glo
   uint block = get_global_id(0);
   uint head = get_global_id(1);
   uint token = get_global_id(2);
+  if (head >= heads) {
+    TURN_QUERY(block * 32, block * 32 + 32);
+    return;
+  }
   int slot = slots[slots_offset + token];
   if (slot < 0 || (uint)slot >= cache_slots) return;
   ulong run = (ulong)(slot / RUN) * heads + head;

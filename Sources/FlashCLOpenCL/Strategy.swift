@@ -98,6 +98,7 @@ final class Launcher {
   let trials: Trials
   /// Linear layers that wait for the next.
   private(set) lazy var chain = LinearChain(self)
+  private var zeros: Buffer?
   private var kernels: [String: Kernel] = [:]
   /// Names of all kernels that were launched.
   var launched: Set<String> { Set(kernels.values.map(\.name)) }
@@ -161,6 +162,15 @@ final class Launcher {
       throw error
     }
     if trials.isBuilding { try trials.launched() }
+  }
+
+  /// So many words of 0, or more, for kernels that count in them and leave them 0 again.
+  func counters(_ count: Int) throws -> Buffer {
+    if let zeros, zeros.byteCount >= 4 * count { return zeros }
+    let buffer = try queue.allocate(max(4 * count, 4096))
+    try queue.fill(buffer)
+    zeros = buffer
+    return buffer
   }
 
   private func kernel(_ name: String, _ file: KernelFile, _ terms: String, _ defines: Defines) throws

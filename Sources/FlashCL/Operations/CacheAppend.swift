@@ -1,7 +1,8 @@
-/// Writes new keys and values into a cache, the keys rotated on the way where a rope table is given.
+/// Writes new keys and values into a cache, the keys rotated on the way where a rope table is given; with them the same tokens'
+/// queries, which are rotated where they lie.
 ///
-/// Shapes: keys `[tokens, Hkv, D]`, values `[tokens, Hkv, Dv]` views; slots `[tokens]` i32 (see `KeyValueCache`); positions
-/// `[tokens]` i32, read for the rotation only. A slot outside the cache is not written.
+/// Shapes: keys `[tokens, Hkv, D]`, values `[tokens, Hkv, Dv]`, queries `[tokens, Hq, D]` views; slots `[tokens]` i32 (see
+/// `KeyValueCache`); positions `[tokens]` i32, read for the rotation only. A slot outside the cache is not written.
 public struct CacheAppend: Operation {
   public static let name = "cache_append"
   public let keys: Tensor  // [tokens, Hkv, D]
@@ -9,25 +10,27 @@ public struct CacheAppend: Operation {
   public let slots: Tensor  // [tokens] i32
   public let positions: Tensor?  // [tokens] i32
   public let table: RopeTable?
+  public let queries: Tensor?  // [tokens, Hq, D]; rotated in place
   public let cache: KeyValueCache
 
   public init(
     keys: Tensor, values: Tensor, slots: Tensor, positions: Tensor? = nil, table: RopeTable? = nil,
-    cache: KeyValueCache
+    queries: Tensor? = nil, cache: KeyValueCache
   ) {
     self.keys = keys
     self.values = values
     self.slots = slots
     self.positions = positions
     self.table = table
+    self.queries = queries
     self.cache = cache
   }
 
   public var inputs: [Tensor] { [keys, values, slots] + (positions.map { [$0] } ?? []) }
-  public var outputs: [Tensor] { [] }
+  public var outputs: [Tensor] { queries.map { [$0] } ?? [] }
   public var cost: Cost {
-    let elements = Double(keys.count + values.count)
-    return Cost(flops: table == nil ? 0 : 3 * Double(keys.count), bytes: 8 * elements)
+    let turned = Double(keys.count + (queries?.count ?? 0))
+    return Cost(flops: table == nil ? 0 : 3 * turned, bytes: 8 * (turned + Double(values.count)))
   }
 
   public func validate() throws {
@@ -36,6 +39,16 @@ public struct CacheAppend: Operation {
     try slots.require(Self.name, "slots", [keys.shape[0]], [.i32])
     guard keys.strides[2] == 1, values.strides[2] == 1 else {
       throw FlashCLError.shape("\(Self.name): the elements of one key or value must be adjacent")
+    }
+    if let queries {
+      try queries.require(
+        Self.name, "queries", [keys.shape[0], nil, cache.keySize], [keys.type], dense: false)
+      guard queries.strides[2] == 1 else {
+        throw FlashCLError.shape("\(Self.name): the elements of one query must be adjacent")
+      }
+      guard table != nil else {
+        throw FlashCLError.shape("\(Self.name): queries are turned by a rope table, and there is none")
+      }
     }
     guard let table else { return }
     try table.validate(Self.name, size: cache.keySize)
@@ -48,10 +61,11 @@ extension Backend {
   /// Writes keys and values of new tokens into the cache; see `CacheAppend`.
   public func append(
     keys: Tensor, values: Tensor, slots: Tensor, positions: Tensor? = nil, table: RopeTable? = nil,
-    to cache: KeyValueCache
+    turning queries: Tensor? = nil, to cache: KeyValueCache
   ) throws {
     try run(
       CacheAppend(
-        keys: keys, values: values, slots: slots, positions: positions, table: table, cache: cache))
+        keys: keys, values: values, slots: slots, positions: positions, table: table, queries: queries,
+        cache: cache))
   }
 }

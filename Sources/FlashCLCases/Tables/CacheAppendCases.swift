@@ -18,9 +18,36 @@ extension Case {
         cases.append(append(cache, [40, 3, 17], size: 96, pairing: pairing, rotary: 24))
       }
     }
+    for cache in [ElementType.f32, .q8_0] {
+      for pairing in Rope.Pairing.allCases {
+        cases.append(turn(cache, pairing, tokens: 7, rotary: 64))
+        cases.append(turn(cache, pairing, tokens: 1, rotary: 24))
+      }
+    }
     cases.append(append(.f32, [512], pairing: .halves, rotary: 64, purpose: .bench))
     cases.append(append(.f16, [1], pairing: .halves, rotary: 64, purpose: .bench))
     return cases
+  }
+
+  /// Queries, keys and values of a fused buffer, of which the queries are judged.
+  static func turn(_ cache: ElementType, _ pairing: Rope.Pairing, tokens: Int, rotary: Int) -> Case {
+    let (heads, keyHeads, size) = (9, 3, 64)
+    return Case(
+      CacheAppend.self, cache,
+      ["judged": "queries", "tokens": tokens, "rope": pairing.rawValue, "rotary": rotary], .dot(length: 2)
+    ) { bench in
+      let rows = try bench.normal([tokens, (heads + 2 * keyHeads) * size])
+      func part(_ first: Int, _ count: Int) -> Tensor {
+        rows.slice(1, first * size..<(first + count) * size).tokens(count)
+      }
+      let plan = try bench.cache([tokens], heads: keyHeads, keySize: size, valueSize: size, cache)
+      return CacheAppend(
+        keys: part(heads, keyHeads), values: part(heads + keyHeads, keyHeads),
+        slots: try bench.integers(plan.slots[0]),
+        positions: try bench.integers((0..<tokens).map { ($0 * 37 + 5) % 300 }),
+        table: try bench.ropeTable(length: 300, rotary: rotary, pairing), queries: part(0, heads),
+        cache: plan.cache)
+    }
   }
 
   static func append(

@@ -1,6 +1,9 @@
 import FlashCL
 
 extension CacheAppend: OpenCLOperation {
+  // Also where there are no outputs.
+  var isEmpty: Bool { keys.shape[0] == 0 }
+
   static func strategies(on traits: Traits) -> [Strategy<CacheAppend>] { [items, quantised] }
 
   private static let file = KernelFile("cache_append")
@@ -29,15 +32,15 @@ extension CacheAppend: OpenCLOperation {
   ) throws {
     let storage = try cache.buffers()
     let tokens = keys.shape[0]
-    guard tokens > 0 else { return }
     try launcher.launch(
-      kernel, in: Self.file, ["X_TYPE": keys.type.rawValue] + defines, global: [width, cache.heads, tokens],
+      kernel, in: Self.file, ["X_TYPE": keys.type.rawValue] + defines,
+      global: [width, cache.heads + (queries?.shape[1] ?? 0), tokens],
       [
         .view(keys, [0, 1]), .view(values, [0, 1]), .tensor(slots), .tensor(positions), .tensor(table?.cos),
         .tensor(table?.sin), .buffer(storage.keys), .buffer(storage.values), .uint(cache.heads),
         .uint(cache.keySize), .uint(cache.valueSize), .uint(table?.cos.columns ?? 0),
         .uint(table?.cos.rows ?? 0), .int(table?.pairing == .adjacent ? 1 : 0),
         .uint(cache.blocks * cache.blockLength),
-      ] + extra)
+      ] + (queries.map { [.view($0, [0, 1])] } ?? [.tensor(nil), .ulong(0), .ulong(0)]) + extra)
   }
 }

@@ -104,7 +104,7 @@ extension Linear: OpenCLOperation {
       "linear_chain", in: file, op.defines(part.type, launcher), global: [launcher.queue.device.computeUnits],
       local: [1],
       operands + [
-        .uint(op.x.rows), .uint(stages.count), .buffer(try launcher.chain.state()),
+        .uint(op.x.rows), .uint(stages.count), .buffer(try launcher.counters(3)),
         .local(bytes: rows * bytes),
         .uint(rows), .uint(bytes / 4),
       ])
@@ -254,7 +254,6 @@ final class LinearChain {
   static let limit = 4
   private unowned let launcher: Launcher
   private var waiting: [(op: Linear, part: TiledWeight.Part)] = []
-  private var counters: Buffer?
   private var isRefused = false
 
   init(_ launcher: Launcher) { self.launcher = launcher }
@@ -293,15 +292,6 @@ final class LinearChain {
     }
     trials.strategy = (Linear.name, "lanes")
     for (op, _) in stages { try op.launchLanes(launcher) }
-  }
-
-  /// The three counters of a chain, which leaves them 0.
-  func state() throws -> Buffer {
-    if let counters { return counters }
-    let buffer = try launcher.queue.allocate(12)
-    try launcher.queue.fill(buffer)
-    counters = buffer
-    return buffer
   }
 }
 

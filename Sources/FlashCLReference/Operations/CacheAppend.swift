@@ -1,10 +1,19 @@
 import FlashCL
 
 extension CacheAppend: ReferenceOperation {
-  public func compute<S: ReferenceScalar>(_ precision: S.Type) throws -> [[S]] { [] }
-  public func magnitude() throws -> [[Double]] { [] }
+  /// The turned queries; what the cache holds is for whoever reads it.
+  public func compute<S: ReferenceScalar>(_ precision: S.Type) throws -> [[S]] {
+    try turning.map { try $0.compute(precision) } ?? []
+  }
+  public func magnitude() throws -> [[Double]] { try turning.map { try $0.magnitude() } ?? [] }
+
+  private var turning: Rope? {
+    guard let queries, let positions, let table else { return nil }
+    return Rope(x: queries, positions: positions, table: table, y: queries)
+  }
 
   public func execute() throws {
+    try turning?.execute()
     var rows = try keys.load()
     if let table, let positions {
       rows = try table.rotate(keys, positions) { a, b, cos, sin in

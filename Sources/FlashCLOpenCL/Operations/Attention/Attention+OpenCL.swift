@@ -63,7 +63,9 @@ extension Attention: OpenCLOperation {
           items: traits[splitLength], localBytes: 4 * (AttentionCall.size(op) + 2 * traits[splitLength]))
     }
   ) { op, launcher in
-    try op.launchSplits("attention_split", launcher, groups: op.keyHeads, items: launcher.traits[splitLength])
+    try op.launchSplits(
+      "attention_split", launcher, groups: op.keyHeads, items: launcher.traits[splitLength],
+      mergesItself: false)
   }
 
   private static let lanes = Strategy<Attention>(
@@ -75,7 +77,8 @@ extension Attention: OpenCLOperation {
     }
   ) { op, launcher in
     try op.launchSplits(
-      "attention_lanes", launcher, groups: op.heads / op.headsAtOnce(launcher.traits), items: 1)
+      "attention_lanes", launcher, groups: op.heads / op.headsAtOnce(launcher.traits), items: 1,
+      mergesItself: true)
   }
 
   private var isPaged: Bool { if case .paged = source { true } else { false } }
@@ -136,7 +139,9 @@ extension Attention: OpenCLOperation {
   }
 
   /// `groups` of so many items take a split of a row; those of one split run side by side, as a cache's heads lie.
-  private func launchSplits(_ kernel: String, _ launcher: Launcher, groups: Int, items: Int) throws {
+  private func launchSplits(
+    _ kernel: String, _ launcher: Launcher, groups: Int, items: Int, mergesItself: Bool
+  ) throws {
     let call = try AttentionCall(self, launcher)
     // A row's run of keys may begin anywhere in its first split.
     let band = options.mask.split.band
@@ -145,17 +150,16 @@ extension Attention: OpenCLOperation {
     let splits = max(1, (reach + length - 1) / length)
     let elements = splits == 1 ? 1 : batch * heads * queryCount * splits * (y.columns + 2)
     let partial: [Operand] = [.buffer(try launcher.queue.allocate(4 * elements)), .uint(splits)]
-    // A CPU device gives an item the whole row, a group; a GPU's driver groups the elements.
-    let (merged, mergers) = launcher.traits.isCPU ? (y.columns, [1, 1, 1]) : (1, nil)
-    let defines =
-      ["SPLIT": "\(length)", "HEADS": "\(headsAtOnce(launcher.traits))", "ELEMENTS": "\(merged)"] as Defines
+    let defines = ["SPLIT": "\(length)", "HEADS": "\(headsAtOnce(launcher.traits))"] as Defines
+    let counters: [Operand] =
+      mergesItself ? [.buffer(try launcher.counters(batch * queryCount * groups))] : []
     try call.launch(
       kernel, in: Self.decodeFile, defines, global: [groups * items, splits, batch * queryCount],
-      local: [items, 1, 1], partial)
-    if splits == 1 { return }
+      local: [items, 1, 1], partial + counters)
+    if splits == 1 || mergesItself { return }
     try call.launch(
-      "attention_merge", in: Self.decodeFile, defines,
-      global: [y.columns / merged, heads, batch * queryCount], local: mergers, partial)
+      "attention_merge", in: Self.decodeFile, defines, global: [y.columns, heads, batch * queryCount], partial
+    )
   }
 }
 
