@@ -47,6 +47,7 @@ import Testing
         ]
         if Self.hidden.contains(operation) || wide.contains(where: result.case.contains) { return }
         #expect(result.outcome == .failed, reason)
+        if result.case.contains("then=") { return }  // the layer that is judged spreads the wrong element
         #expect(result.worst.count == 1 && result.error ?? .infinity > result.tolerance ?? 0, reason)
       }
     }
