@@ -25,10 +25,10 @@
 //   HAS_SINK    t_sinks[t_sinks_at + h]                       e^sink joins the denominator
 //   HAS_VALUE   t_pv …                                        relative values, by attention_rows alone
 //
-// This file is what all strategies share; they stand in attention_rows.cl (any device), attention_prefill.cl and
-// attention_decode.cl; attention_weights.cl shows the weights.
+// This file is what all strategies share; they stand in attention_rows.cl (any device), attention_prefill.cl,
+// attention_matrix.cl and attention_decode.cl; attention_weights.cl shows the weights.
 // Defines: D, DV, head sizes; X_TYPE, Q_TYPE, K_TYPE storages; PAGED 0|1; PAGE, keys of a page; QUANTISED 0|1, K_TYPE is q8_0; KIND 0 product,
-// 1 Gaussian, 2 additive. Reference: Attention.compute. Cases: AttentionCases.
+// 1 Gaussian, 2 additive; TILE, keys of a tile; LISTED 0|1. Reference: Attention.compute. Cases: AttentionCases.
 
 #ifndef D
 #define D 64
@@ -212,3 +212,26 @@ inline int2 keys_of(int i, Sequence s, int left, int right, int upper_left) {
 // The maximum that a score is compared with: −∞ − −∞ is no number.
 #define SHIFT(greatest) ((greatest) == -INFINITY ? 0.0f : (greatest))
 #define LSE(greatest, denominator) ((denominator) == 0.0f ? -INFINITY : (greatest) + log(denominator))
+
+// In prefill, keys are visited in tiles at multiples of TILE. Where the mask is more than a run of keys and its tiles are known to
+// the host, LISTED is 1 and rows' tile t visits tiles[starts[t]] … tiles[starts[t + 1] − 1]: twice the tile's number, plus 1
+// where the pattern keeps all of it.
+#ifndef TILE
+#define TILE 32
+#endif
+#ifndef LISTED
+#define LISTED 0
+#endif
+
+#if LISTED
+#define LIST_ARGUMENTS , __global const int *starts, __global const int *tiles
+#define EACH_TILE(number) \
+  for (int entry = starts[number], from = 0; entry < starts[(number) + 1] && (from = tiles[entry] / 2 * TILE, 1); ++entry)
+#define PATTERN_KEEPS_ALL (tiles[entry] & 1)
+#define OUTSIDE (from + TILE <= begin || from >= end)
+#else
+#define LIST_ARGUMENTS
+#define EACH_TILE(number) for (int from = begin / TILE * TILE; from < end; from += TILE)
+#define PATTERN_KEEPS_ALL (!HAS_KEEP)
+#define OUTSIDE 0
+#endif

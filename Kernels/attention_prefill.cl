@@ -4,30 +4,8 @@
 //   attention_blocks  one item makes 16 rows, one lane each, so that no step of the softmax crosses lanes; q is turned
 //                     once, keys and values are broadcast from a private tile of TILE keys; CPU devices
 //
-// Both visit tiles of keys at multiples of TILE. Where the mask is more than a run of keys and its tiles are known to the
-// host, LISTED is 1 and rows' tile t visits tiles[starts[t]] … tiles[starts[t + 1] − 1]: twice the tile's number, plus 1
-// where the pattern keeps all of it. A tile is whole where every row sees every key: no element is tested then.
-// Defines: TILE, keys of a tile: 32 or 16; LISTED 0|1.
-
-#ifndef TILE
-#define TILE 32
-#endif
-#ifndef LISTED
-#define LISTED 0
-#endif
-
-#if LISTED
-#define LIST_ARGUMENTS , __global const int *starts, __global const int *tiles
-#define EACH_TILE(number) \
-  for (int n = starts[number], from = 0; n < starts[(number) + 1] && (from = tiles[n] / 2 * TILE, 1); ++n)
-#define PATTERN_KEEPS_ALL (tiles[n] & 1)
-#define OUTSIDE (from + TILE <= begin || from >= end)
-#else
-#define LIST_ARGUMENTS
-#define EACH_TILE(number) for (int from = begin / TILE * TILE; from < end; from += TILE)
-#define PATTERN_KEEPS_ALL (!HAS_KEEP)
-#define OUTSIDE 0
-#endif
+// A tile is whole where every row sees every key: no element is tested then.
+// Defines: TILE, keys of a tile: 16, 32 or 64.
 
 #define WIDE (D > DV ? D : DV)
 

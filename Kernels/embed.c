@@ -12,6 +12,9 @@ FILE_TEXT(attention) = {
 FILE_TEXT(attention_decode) = {
 #embed "attention_decode.cl" suffix(, )
   0};
+FILE_TEXT(attention_matrix) = {
+#embed "attention_matrix.cl" suffix(, )
+  0};
 FILE_TEXT(attention_prefill) = {
 #embed "attention_prefill.cl" suffix(, )
   0};
@@ -32,6 +35,9 @@ FILE_TEXT(ceilings) = {
   0};
 FILE_TEXT(embedding) = {
 #embed "embedding.cl" suffix(, )
+  0};
+FILE_TEXT(fragment) = {
+#embed "fragment.cl" suffix(, )
   0};
 FILE_TEXT(gather) = {
 #embed "gather.cl" suffix(, )
@@ -88,6 +94,7 @@ static const struct {
   {"argmax.cl", argmax},
   {"attention.cl", attention},
   {"attention_decode.cl", attention_decode},
+  {"attention_matrix.cl", attention_matrix},
   {"attention_prefill.cl", attention_prefill},
   {"attention_rows.cl", attention_rows},
   {"attention_weights.cl", attention_weights},
@@ -95,6 +102,7 @@ static const struct {
   {"cache_copy.cl", cache_copy},
   {"ceilings.cl", ceilings},
   {"embedding.cl", embedding},
+  {"fragment.cl", fragment},
   {"gather.cl", gather},
   {"gelu.cl", gelu},
   {"gelu_multiply.cl", gelu_multiply},

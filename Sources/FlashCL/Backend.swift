@@ -64,11 +64,17 @@ public struct StrategyReport: Sendable {
   public let unsupported: String?
   /// True for the strategy that `run` takes by itself.
   public let chosen: Bool
+  /// The type to which the strategy rounds one factor of each product that the first output sums, and which is f32 otherwise:
+  /// attention's weights, a linear layer's x. Nil where it rounds none.
+  public let rounding: ElementType?
 
-  public init(name: String, unsupported: String? = nil, chosen: Bool = false) {
+  public init(
+    name: String, unsupported: String? = nil, chosen: Bool = false, rounding: ElementType? = nil
+  ) {
     self.name = name
     self.unsupported = unsupported
     self.chosen = chosen
+    self.rounding = rounding
   }
 }
 

@@ -142,9 +142,10 @@ public struct Runner {
 
   private func check(_ item: Case, _ strategy: String) -> CaseResult {
     outcome(item, strategy) { trial, bench, result in
+      let report = try backend.strategies(for: trial.operation).first { $0.name == strategy }
       try backend.run(trial.operation, strategy: strategy)
       if let witness = trial.witness { try backend.run(witness) }
-      return try truths.judge(of: item).judge(trial, bench, result)
+      return try truths.judge(of: item).judge(trial, bench, rounding: report?.rounding, result)
     }
   }
 
@@ -212,19 +213,31 @@ private final class Truths {
 private final class Judge {
   private let item: Case
   private lazy var expectations = Result { try Judge.expect(item) }
+  /// Σ|a||b| of the first output's elements.
+  private lazy var products = Result { try Judge.products(item) }
   /// How many the truth has; 0 before it was needed.
   private(set) var elements = 0
 
   init(_ item: Case) { self.item = item }
 
-  private static func expect(_ item: Case) throws -> [Expectation] {
+  /// The case on the reference, and which of its rows are judged.
+  private static func judged(_ item: Case) throws -> (operation: any ReferenceOperation, sample: Sample?) {
     let backend = ReferenceBackend()
     let trial = try item.build(Workbench(backend, seed: item.seed))
     if trial.witness != nil { try backend.run(trial.operation) }
     guard let judged = trial.judged as? any ReferenceOperation else {
       throw CaseError.badCase("\(item.operation) has no reference")
     }
-    let sample = Sample(of: judged, seed: item.seed)
+    return (judged, Sample(of: judged, seed: item.seed))
+  }
+
+  private static func products(_ item: Case) throws -> [Double] {
+    let (judged, sample) = try judged(item)
+    return try sample.map { try $0.operation.products(rows: $0.rows) } ?? judged.products()
+  }
+
+  private static func expect(_ item: Case) throws -> [Expectation] {
+    let (judged, sample) = try judged(item)
     let (truth, magnitude) = (try judged.truth(sample), try judged.magnitude(sample))
     return try judged.outputs.enumerated().map { i, output in
       let tolerance = item.tolerances[min(i, item.tolerances.count - 1)]
@@ -236,11 +249,16 @@ private final class Judge {
     }
   }
 
-  func judge(_ trial: Trial, _ bench: Workbench, _ result: (CaseResult.Outcome, String?) -> CaseResult) throws
-    -> CaseResult
-  {
+  func judge(
+    _ trial: Trial, _ bench: Workbench, rounding: ElementType?,
+    _ result: (CaseResult.Outcome, String?) -> CaseResult
+  ) throws -> CaseResult {
+    var expectations = try expectations.get()
+    if let rounding {
+      expectations[0] = expectations[0].widened(by: Tolerance.rounding(to: rounding, try products.get()))
+    }
     var (count, wrong, worst, stray): (Int, Int, [Deviation], String?) = (0, 0, [], nil)
-    for (i, (output, expectation)) in zip(trial.judged.outputs, try expectations.get()).enumerated() {
+    for (i, (output, expectation)) in zip(trial.judged.outputs, expectations).enumerated() {
       let got = try bench.values(output)
       let verdict = expectation.judge(got, output: i)
       count += expectation.truth.count

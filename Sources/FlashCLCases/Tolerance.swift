@@ -32,6 +32,18 @@ public enum Tolerance: Sendable {
   /// key may be rounded to either neighbour.
   case twice(cache: ElementType = .f32)
 
+  /// What a strategy may add that rounds one factor of every product to `type` (`StrategyReport.rounding`), as matrix units of
+  /// 16-bit inputs ask: attention's weights, a linear layer's x. An element is Σ a·b; each a moves by at most half an ulp, a
+  /// share of 2^-11 in f16 and 2^-8 in bf16, so the element by that share of Σ|a||b|. It is added to the rule above for
+  /// such a strategy alone, and to its first output alone: a log-sum-exp sums what is not rounded.
+  ///
+  /// An f16 below 2^-14 loses more than that share. Attention multiplies its weights by 2^15 before, so that only those
+  /// below 2^-29 of the greatest do, by less than 2^-40 of it each: 2^20 keys of them are below one rounding of f16.
+  static func rounding(to type: ElementType, _ products: [Double]) -> [Double] {
+    let share = type == .f16 ? 0x1p-11 : type == .bf16 ? 0x1p-8 : 0
+    return products.map { share * $0 }
+  }
+
   static let unit = 0x1p-24
   /// Devices may flush f32 numbers below the smallest normal to 0.
   static let flushed = 0x1p-126
@@ -102,6 +114,11 @@ struct Expectation {
   let bounds: [Double]
   /// Which elements of the output these are, ascending; nil where they are all.
   var indices: [Int]?
+
+  /// The same with wider bounds.
+  func widened(by more: [Double]) -> Expectation {
+    Expectation(type: type, truth: truth, bounds: zip(bounds, more).map { $0 + $1 }, indices: indices)
+  }
 
   /// How many elements are wrong, and the five that use most of their bounds.
   func judge(_ got: [Double], output: Int) -> (wrong: Int, worst: [Deviation]) {

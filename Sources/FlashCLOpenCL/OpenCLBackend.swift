@@ -209,7 +209,8 @@ public final class OpenCLBackend: Backend, DeviceTimed {
     let chosen = try? choose(operation, strategies).index
     return strategies.enumerated().map { index, strategy in
       StrategyReport(
-        name: strategy.name, unsupported: strategy.unfit(operation, launcher.traits), chosen: index == chosen)
+        name: strategy.name, unsupported: strategy.unfit(operation, launcher.traits), chosen: index == chosen,
+        rounding: strategy.rounding(operation))
     }
   }
 

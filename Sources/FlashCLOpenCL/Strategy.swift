@@ -22,14 +22,18 @@ struct Strategy<Description: Operation & SendableMetatype>: Sendable {
   let name: String
   /// Why this strategy cannot run the call; nil when it can.
   let unfit: @Sendable (Description, Traits) -> String?
+  /// See `StrategyReport.rounding`.
+  let rounding: @Sendable (Description) -> ElementType?
   let launch: @Sendable (Description, Launcher) throws -> Void
 
   init(
     _ name: String, unfit: @escaping @Sendable (Description, Traits) -> String? = { _, _ in nil },
+    rounding: @escaping @Sendable (Description) -> ElementType? = { _ in nil },
     launch: @escaping @Sendable (Description, Launcher) throws -> Void
   ) {
     self.name = name
     self.unfit = unfit
+    self.rounding = rounding
     self.launch = launch
   }
 }
@@ -40,6 +44,8 @@ struct Traits: Sendable {
   let isCPU: Bool
   let maxWorkGroup: Int
   let localMemory: Int  // bytes
+  /// Matrix units for f16 and bf16, as Kernels/fragment.cl uses them.
+  var hasMatrixUnits = false
   var tuning = Tuning()
 
   /// Nil when a group of `items` with `bytes` of local memory can run here.
@@ -108,7 +114,9 @@ final class Launcher {
     trials = Trials(queue)
     traits = Traits(
       isCPU: queue.device.kind == .cpu, maxWorkGroup: queue.device.maxWorkGroup,
-      localMemory: queue.device.localMemory, tuning: .stored(for: queue.device))
+      localMemory: queue.device.localMemory,
+      hasMatrixUnits: queue.capabilities.matrixM16N8K16 && queue.capabilities.matrixM16N8K16BFloat,
+      tuning: .stored(for: queue.device))
   }
 
   /// Queues kernel `file_strategy` over `global` items, rounded up to whole groups where `local` is given; `terms` is text

@@ -9,6 +9,9 @@ public protocol ReferenceOperation: Operation {
   /// The size of the terms that make up each element of each output: an error of one rounding is at most half
   /// an ulp of that.
   func magnitude() throws -> [[Double]]
+  /// Σ|a||b| of the products that each element of the first output sums: where a strategy rounds every a, each in proportion
+  /// to itself, no element moves by more than that proportion of this.
+  func products() throws -> [Double]
 
   // Below: made from `compute`. They are requirements so that each operation has its own, compiled for one
   // precision.
@@ -22,6 +25,7 @@ public protocol ReferenceOperation: Operation {
 }
 
 extension ReferenceOperation {
+  public func products() throws -> [Double] { try magnitude()[0] }
   public func truth() throws -> [[Double]] { try compute(Double.self) }
   public func naive() throws -> [[Double]] { try compute(Float.self).map { $0.map { Double($0) } } }
   public func execute() throws {
@@ -34,10 +38,15 @@ extension ReferenceOperation {
 /// Row r is, in each output, the r-th of `rowCount` equal runs of its elements, row-major.
 public protocol SampledOperation: ReferenceOperation {
   var rowCount: Int { get }
-  /// What `truth`, `naive` and `magnitude` have of these rows, in this order.
+  /// What `truth`, `naive`, `magnitude` and `products` have of these rows, in this order.
   func truth(rows: [Int]) throws -> [[Double]]
   func naive(rows: [Int]) throws -> [[Double]]
   func magnitude(rows: [Int]) throws -> [[Double]]
+  func products(rows: [Int]) throws -> [Double]
+}
+
+extension SampledOperation {
+  public func products(rows: [Int]) throws -> [Double] { try magnitude(rows: rows)[0] }
 }
 
 /// Calls `body` for ranges that together cover `0 ..< count`, on all cores; each range has `grain` items or

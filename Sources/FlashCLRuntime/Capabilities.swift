@@ -58,6 +58,14 @@ public struct Capabilities: Sendable, Equatable, LosslessStringConvertible {
   public var integerDotProduct = false
   /// PTX `mma.m16n8k16`, half inputs and float sums.
   public var matrixM16N8K16 = false
+  /// The same with bf16 inputs.
+  public var matrixM16N8K16BFloat = false
+  /// PTX `ldmatrix`, plain and transposing.
+  public var matrixLoads = false
+  /// PTX `cp.async` of 16 bytes.
+  public var asynchronousCopies = false
+  /// PTX `shfl.sync`.
+  public var warpShuffle = false
 
   /// `__builtin_prefetch`, on CPU devices: OpenCL C's own `prefetch` does nothing there.
   public var prefetch = false
@@ -77,6 +85,10 @@ public struct Capabilities: Sendable, Equatable, LosslessStringConvertible {
     if subgroupShuffle { defines.append(Define("HAS_SUBGROUP_SHUFFLE")) }
     if integerDotProduct { defines.append(Define("HAS_INTEGER_DOT")) }
     if matrixM16N8K16 { defines.append(Define("HAS_MMA_M16N8K16")) }
+    if matrixM16N8K16BFloat { defines.append(Define("HAS_MMA_M16N8K16_BF16")) }
+    if matrixLoads { defines.append(Define("HAS_LDMATRIX")) }
+    if asynchronousCopies { defines.append(Define("HAS_CP_ASYNC")) }
+    if warpShuffle { defines.append(Define("HAS_WARP_SHUFFLE")) }
     if prefetch { defines.append(Define("HAS_PREFETCH")) }
     return defines
   }
@@ -104,7 +116,7 @@ public struct Capabilities: Sendable, Equatable, LosslessStringConvertible {
   /// One capability: when it is worth trying (an extension that nobody advertises is never compiled: a driver may crash
   /// on what it does not know), what to assume while trying, and a kernel of one group of 64 items that leaves its item
   /// number in `out` where all is well.
-  private struct Probe: Sendable {
+  struct Probe: Sendable {
     let name: String
     let worthTrying: @Sendable (Device, Capabilities) -> Bool
     let assume: @Sendable (inout Capabilities) -> Void
@@ -133,7 +145,9 @@ public struct Capabilities: Sendable, Equatable, LosslessStringConvertible {
       isGuess: true)
   }
 
-  private static let probes: [Probe] = [
+  private static let probes: [Probe] = general + inlinePTX
+
+  private static let general: [Probe] = [
     Probe(
       name: "half",
       worthTrying: { device, _ in device.extensions.contains("cl_khr_fp16") },
@@ -160,26 +174,6 @@ public struct Capabilities: Sendable, Equatable, LosslessStringConvertible {
       worthTrying: { device, _ in device.extensions.contains("cl_khr_integer_dot_product") },
       assume: { $0.integerDotProduct = true },
       body: "out[item] = dot_4x8packed_ss_int(0x01FF0203u, 0x04030201u + (uint)(item << 24)) - 8;"),
-    Probe(
-      name: "mma-m16n8k16",
-      worthTrying: { device, _ in device.quirks.contains(.inlinePTX) },
-      assume: { $0.matrixM16N8K16 = true },
-      // A[i][k] = i and B[k][j] = j, so C[i][j] = 16·i·j; a pair of halves to each register.
-      body: """
-        const int lane = item % 32, row = lane / 4, column = lane % 4 * 2;
-        ushort low, high, right;
-        vstore_half((float)row, 0, (half *)&low);
-        vstore_half((float)(row + 8), 0, (half *)&high);
-        vstore_half((float)row, 0, (half *)&right);
-        const uint a0 = low * 0x10001u, a1 = high * 0x10001u, b = right * 0x10001u;
-        float c0 = 0.0f, c1 = 0.0f, c2 = 0.0f, c3 = 0.0f;
-        asm volatile(
-          "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-          : "+f"(c0), "+f"(c1), "+f"(c2), "+f"(c3) : "r"(a0), "r"(a1), "r"(a0), "r"(a1), "r"(b), "r"(b));
-        const bool right_sums = c0 == 16 * row * column && c1 == 16 * row * (column + 1)
-          && c2 == 16 * (row + 8) * column && c3 == 16 * (row + 8) * (column + 1);
-        out[item] = right_sums ? item : -1;
-        """),
     Probe(
       name: "prefetch",
       worthTrying: { device, _ in device.isProcessor && !device.quirks.contains(.translatesToSPIRV) },
@@ -284,13 +278,14 @@ public struct Capabilities: Sendable, Equatable, LosslessStringConvertible {
   public var description: String {
     let flags = [
       halfArithmetic, subgroupSizeIsRequired, subgroupShuffle, integerDotProduct, matrixM16N8K16, prefetch,
+      matrixM16N8K16BFloat, matrixLoads, asynchronousCopies, warpShuffle,
     ]
     return "\(language) \(subgroupSize) " + flags.map { $0 ? "1" : "0" }.joined(separator: " ")
   }
 
   public init?(_ text: String) {
     let fields = text.split(separator: " ")
-    guard fields.count == 8, let size = Int(fields[1]) else { return nil }
+    guard fields.count == 12, let size = Int(fields[1]) else { return nil }
     language = String(fields[0])
     subgroupSize = size
     halfArithmetic = fields[2] == "1"
@@ -299,6 +294,10 @@ public struct Capabilities: Sendable, Equatable, LosslessStringConvertible {
     integerDotProduct = fields[5] == "1"
     matrixM16N8K16 = fields[6] == "1"
     prefetch = fields[7] == "1"
+    matrixM16N8K16BFloat = fields[8] == "1"
+    matrixLoads = fields[9] == "1"
+    asynchronousCopies = fields[10] == "1"
+    warpShuffle = fields[11] == "1"
   }
 
   public init() {}

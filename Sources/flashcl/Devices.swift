@@ -154,6 +154,10 @@ struct Devices: ParsableCommand {
     let subgroup_shuffle: Bool
     let integer_dot_product: Bool
     let matrix_m16n8k16: Bool
+    let matrix_m16n8k16_bf16: Bool
+    let matrix_loads: Bool
+    let asynchronous_copies: Bool
+    let warp_shuffle: Bool
     let prefetch: Bool
 
     init(_ found: Capabilities) {
@@ -163,6 +167,10 @@ struct Devices: ParsableCommand {
       subgroup_shuffle = found.subgroupShuffle
       integer_dot_product = found.integerDotProduct
       matrix_m16n8k16 = found.matrixM16N8K16
+      matrix_m16n8k16_bf16 = found.matrixM16N8K16BFloat
+      matrix_loads = found.matrixLoads
+      asynchronous_copies = found.asynchronousCopies
+      warp_shuffle = found.warpShuffle
       prefetch = found.prefetch
     }
 
@@ -170,7 +178,10 @@ struct Devices: ParsableCommand {
       let names = [
         half_arithmetic ? "half arithmetic" : nil, subgroup_size > 0 ? "sub-groups of \(subgroup_size)" : nil,
         subgroup_shuffle ? "sub-group shuffles" : nil, integer_dot_product ? "integer dot products" : nil,
-        matrix_m16n8k16 ? "16 × 8 × 16 matrix products" : nil, prefetch ? "prefetches" : nil,
+        matrix_m16n8k16 ? "16 × 8 × 16 matrix products in f16" : nil,
+        matrix_m16n8k16_bf16 ? "in bf16" : nil, matrix_loads ? "matrix loads" : nil,
+        asynchronous_copies ? "asynchronous copies" : nil, warp_shuffle ? "warp shuffles" : nil,
+        prefetch ? "prefetches" : nil,
       ].compactMap { $0 }
       return ([language] + names).joined(separator: ", ")
     }

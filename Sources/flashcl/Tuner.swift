@@ -114,10 +114,11 @@ struct Tuner {
     let shapes = try shapes(operation) { _ in true }
     var wins: [String: [(from: String, old: Double, new: Double)]] = [:]
     for (item, chosen) in shapes where !isOver {
-      // The library's sums may depend on the size of a call: it is nobody's default.
+      // The library's sums may depend on the size of a call, and what rounds more than others is no faster way to the same:
+      // neither becomes a default by its speed.
       for report in try runner.reports(item).strategies where report.unsupported == nil && !isOver {
         let other = report.name
-        guard other != chosen, other != "clblast" else { continue }
+        guard other != chosen, other != "clblast", report.rounding == nil else { continue }
         Terminal.progress("\(operation): \(other) or \(chosen)")
         guard let old = try seconds(item, chosen), let new = try seconds(item, other) else { continue }
         wins[other, default: []].append((chosen, old, new))

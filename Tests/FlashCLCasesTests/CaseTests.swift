@@ -130,6 +130,22 @@ import Testing
     #expect(twice[0] > 1 && twice[1] > 1 && twice[2] < 1e-6 && twice[3] < 1e-6)
   }
 
+  /// Weights of ½ and ½ on −1 and 1: the sum is 0, and half an ulp of each weight moves it by 2^-11 at most.
+  @Test func roundedFactorsAreAllowedTheirShare() throws {
+    let backend = ReferenceBackend()
+    let q = try backend.tensor([0] as [Float], [1, 1, 1, 1])
+    let keys = try backend.tensor([0, 0] as [Float], [1, 1, 2, 1])
+    let values = try backend.tensor([-1, 1] as [Float], [1, 1, 2, 1])
+    let attention = Attention(q: q, source: .dense(keys: keys, values: values), y: q)
+    #expect(try attention.products() == [1] && attention.products(rows: [0]) == [1])
+    #expect(Tolerance.rounding(to: .f16, [1, 2]) == [0x1p-11, 0x1p-10])
+    #expect(Tolerance.rounding(to: .bf16, [1]) == [0x1p-8])
+    let strict = Expectation(type: .f32, truth: [0, 0], bounds: [0, 0])
+    #expect(strict.judge([0, 0x1p-11], output: 0).wrong == 1)
+    #expect(strict.widened(by: [0, 0x1p-11]).judge([0, 0x1p-11], output: 0).wrong == 0)
+    #expect(strict.widened(by: [0, 0x1p-11]).judge([0x1p-11, 0x1p-10], output: 0).wrong == 2)
+  }
+
   @Test func theFiveWorstComeFirst() {
     let count = 300
     let truth = [Double](repeating: 1, count: count)

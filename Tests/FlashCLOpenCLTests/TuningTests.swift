@@ -56,6 +56,29 @@ private final class Folder {
     }
   }
 
+  /// Matrix units come first where both their types work; their emulation never does.
+  @Test func matrixUnitsAreTakenWhereTheyAre() throws {
+    var traits = Traits(isCPU: false, maxWorkGroup: 1024, localMemory: 48 << 10)
+    #expect(Attention.strategies(on: traits).last?.name == "matrix")
+    traits.hasMatrixUnits = true
+    #expect(Attention.strategies(on: traits).map(\.name).prefix(3) == ["matrix", "split", "tiled"])
+
+    let backend = try OpenCLBackend(try Device.select())
+    func chosen(_ type: ElementType, size: Int) throws -> String? {
+      let q = try backend.allocate([1, 2, 64, size], type)
+      let keys = try backend.allocate([1, 1, 64, size], type)
+      let attention = Attention(q: q, source: .dense(keys: keys, values: keys), y: q)
+      return try backend.strategies(for: attention).first(where: \.chosen)?.name
+    }
+    #expect(try chosen(.f16, size: 128) != "matrix")
+    backend.launcher.traits.hasMatrixUnits = true
+    #expect(try chosen(.f16, size: 128) == "matrix")
+    // What they do not serve goes on as before.
+    for (type, size) in [(ElementType.f32, 128), (.f16, 40), (.bf16, 144)] {
+      #expect(try chosen(type, size: size) != "matrix")
+    }
+  }
+
   /// An element of a key is 4 bytes and two operations for each of the rows that share it.
   @Test func theRooflineGuesses() throws {
     func guess(_ id: String, gflops: Double) throws -> Int? {

@@ -104,6 +104,24 @@ import Testing
     }
   }
 
+  /// Each by itself goes into its line and comes back, and changes the programs that are built.
+  @Test func everyCapabilityIsKept() throws {
+    let flags: [WritableKeyPath<Capabilities, Bool>] = [
+      \.halfArithmetic, \.subgroupShuffle, \.integerDotProduct, \.matrixM16N8K16, \.matrixM16N8K16BFloat,
+      \.matrixLoads, \.asynchronousCopies, \.warpShuffle, \.prefetch,
+    ]
+    var names: Set<String> = []
+    for flag in flags {
+      var found = Capabilities.none
+      found[keyPath: flag] = true
+      #expect(Capabilities(found.description) == found)
+      #expect(found.defines.count == 1)
+      names.formUnion(found.defines.map(\.name))
+    }
+    #expect(names.count == flags.count)
+    #expect(Capabilities("CL1.2 0 1 1") == nil)
+  }
+
   @Test func damageInTheCacheIsProbedAnew() throws {
     let folder = try TemporaryFolder()
     let cache = DiskCache(folder: folder.path)

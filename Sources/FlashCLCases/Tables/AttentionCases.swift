@@ -42,6 +42,13 @@ extension Case {
           attention(type, DenseShape(queries: 40, keys: 72, size: 32), causal: .lowerRight, data: data))
       }
     }
+    // Whole tiles of 64 rows and 64 keys, and what lies around them.
+    let tiles = DenseShape(heads: 3, queries: 150, keys: 257)
+    cases += [
+      attention(.f16, tiles), attention(.f16, tiles, causal: .upperLeft),
+      attention(.f16, tiles, causal: .lowerRight, data: .far),
+      attention(.f16, tiles, causal: .lowerRight, data: .infinity),
+    ]
     cases.append(attention(.f32, DenseShape(heads: 1, queries: 1, keys: 1)))
     cases.append(attention(.f32, DenseShape(heads: 1, queries: 1, keys: 1), phase: .decode))
     cases.append(attention(.f32, DenseShape(batch: 2, queries: 3, keys: 0)))

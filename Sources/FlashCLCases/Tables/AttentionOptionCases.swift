@@ -23,6 +23,13 @@ extension Case {
     {
       cases.append(attention(.f16, narrow, terms: terms))
     }
+    // Heads for matrix units, over three tiles of 64 rows and of 64 keys: a pattern whose tiles are known, and one whose are
+    // not, factors of weights, and values that are hidden.
+    let tiles = DenseShape(heads: 3, queries: 130, keys: 150, size: 16)
+    for terms in mixedTerms + [focus("focus_gaussian", gaussian: true)] {
+      cases.append(attention(.f16, tiles, terms: terms))
+    }
+    cases.append(attention(.f16, tiles, data: .hidden, terms: hidingTerms[1]))
     for terms in pagedTerms {
       cases.append(
         paged(.f32, cache: .f32, .decode, 1, [300, 70], heads: 3, keyHeads: 1, size: 16, terms: terms))

@@ -3,7 +3,9 @@ import FlashCLRuntime
 
 extension Attention: OpenCLOperation {
   static func strategies(on traits: Traits) -> [Strategy<Attention>] {
-    traits.order(gpu: [split, tiled], cpu: [lanes, blocks], any: [rows])
+    // Without matrix units their emulation is nobody's choice, but proves the kernel.
+    let others = traits.order(gpu: [split, tiled], cpu: [lanes, blocks], any: [rows])
+    return traits.hasMatrixUnits ? [matrix] + others : others + [matrix]
   }
 
   fileprivate static let rowsFile = KernelFile("attention_rows", including: ["attention"])
@@ -102,7 +104,7 @@ extension Attention: OpenCLOperation {
     return termsUnfit
   }
 
-  private var prefillUnfit: String? { phase == .decode ? "made for prefill" : softUnfit }
+  var prefillUnfit: String? { phase == .decode ? "made for prefill" : softUnfit }
   private var decodeUnfit: String? { phase == .prefill ? "made for decode" : softUnfit }
 
   // MARK: - Launches
@@ -123,8 +125,9 @@ extension Attention: OpenCLOperation {
     return 4 * (tile * size + tile * max(size, y.columns) + tile * (tile + 1) + 3 * tile + 2)
   }
 
-  private func launchTiles(
-    _ kernel: String, _ launcher: Launcher, rows: Int, keys: Int, global: [Int], local: [Int]
+  func launchTiles(
+    _ kernel: String, in file: KernelFile = prefillFile, _ launcher: Launcher, rows: Int, keys: Int,
+    global: [Int], local: [Int]
   ) throws {
     let call = try AttentionCall(self, launcher)
     var lists: [Operand] = []
@@ -134,7 +137,7 @@ extension Attention: OpenCLOperation {
       lists = [.buffer(starts), .buffer(tiles)]
     }
     try call.launch(
-      kernel, in: Self.prefillFile, ["TILE": "\(keys)", "LISTED": lists.isEmpty ? "0" : "1"], global: global,
+      kernel, in: file, ["TILE": "\(keys)", "LISTED": lists.isEmpty ? "0" : "1"], global: global,
       local: local, lists)
   }
 

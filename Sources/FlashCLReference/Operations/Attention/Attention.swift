@@ -10,6 +10,7 @@ extension Attention: ReferenceOperation {
   public func truth() throws -> [[Double]] { try attend(Double.self) }
   public func naive() throws -> [[Double]] { try attend(Float.self).map { $0.map { Double($0) } } }
   public func magnitude() throws -> [[Double]] { try sizes() }
+  public func products() throws -> [Double] { try attend(Double.self, absolute: true)[0] }
 }
 
 extension Attention: SampledOperation {
@@ -19,6 +20,9 @@ extension Attention: SampledOperation {
     try attend(Float.self, rows: rows).map { $0.map { Double($0) } }
   }
   public func magnitude(rows: [Int]) throws -> [[Double]] { try sizes(rows: rows) }
+  public func products(rows: [Int]) throws -> [Double] {
+    try attend(Double.self, rows: rows, absolute: true)[0]
+  }
 }
 
 extension Attention {
@@ -35,10 +39,10 @@ extension Attention {
     return sizes
   }
 
-  /// Σ p·v and the log-sum-exp, or their sizes, of `rows`, nil being all. Ragged rows of no sequence are as rows
-  /// without keys.
+  /// Σ p·v, or with `absolute` Σ p·|v|, and the log-sum-exp, or the sizes of both, of `rows`, nil being all. Ragged rows of
+  /// no sequence are as rows without keys.
   private func attend<S: ReferenceScalar>(
-    _ precision: S.Type, rows: [Int]? = nil, measured: Bool = false
+    _ precision: S.Type, rows: [Int]? = nil, measured: Bool = false, absolute: Bool = false
   ) throws -> [[S]] {
     let (columns, count) = (self.y.columns, rows?.count ?? rowCount)
     let places = rows.map { Dictionary(uniqueKeysWithValues: zip($0, 0...)) }
@@ -50,7 +54,7 @@ extension Attention {
           row in
           let place = places?[row.number] ?? row.number
           logSumExp[place] = row.logSumExp
-          if let y = y.baseAddress { row.addValues(to: y + place * columns) }
+          if let y = y.baseAddress { row.addValues(to: y + place * columns, absolute: absolute) }
         }
       }
     }
@@ -128,9 +132,15 @@ struct AttentionRow<S: ReferenceScalar> {
   fileprivate let firstKey: Int
   fileprivate let distanceValues: DistanceTable?
 
-  /// y += Σ weight · (v + the value of the distance)
-  func addValues(to y: UnsafeMutablePointer<S>) {
-    func add(_ weight: S, _ value: Vector) { S.add(weight, value.sizes ?? value.values, to: y, value.count) }
+  /// y += Σ weight · (v + the value of the distance), with `absolute` of their magnitudes.
+  func addValues(to y: UnsafeMutablePointer<S>, absolute: Bool = false) {
+    func add(_ weight: S, _ value: Vector) {
+      if absolute {
+        for d in 0..<value.count { y[d] += weight * S(abs(value.values[d])) }
+      } else {
+        S.add(weight, value.sizes ?? value.values, to: y, value.count)
+      }
+    }
     for (j, weight) in weights {
       add(weight, values[firstKey + j])
       if let distanceValues { add(weight, distanceValues[h, j - p]) }
