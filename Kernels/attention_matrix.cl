@@ -137,8 +137,7 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void attention_matri
       UNROLLED for (uint c = 0; c < SCORES; c += 2) {
         uint key[4];
         fragment_b(key, k_tile + 8 * c * STRIDE(D) + 8 * d, STRIDE(D), lane);
-        fragment_multiply(scores[c], query[d], key, exchange, item);
-        fragment_multiply(scores[c + 1], query[d], key + 2, exchange, item);
+        UNROLLED for (uint n = 0; n < 2; ++n) fragment_multiply(scores[c + n], query[d], key + 2 * n, exchange, item);
       }
 
     float2 next = greatest;
@@ -213,8 +212,7 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void attention_matri
       UNROLLED for (uint c = 0; c < SUMS; c += 2) {
         uint value[4];
         fragment_b_turned(value, v_tile + 16 * k * STRIDE(DV) + 4 * c, STRIDE(DV), lane);
-        fragment_multiply(sums[c], weights, value, exchange, item);
-        fragment_multiply(sums[c + 1], weights, value + 2, exchange, item);
+        UNROLLED for (uint n = 0; n < 2; ++n) fragment_multiply(sums[c + n], weights, value + 2 * n, exchange, item);
       }
     }
   }
