@@ -54,6 +54,9 @@ FILE_TEXT(layer_norm) = {
 FILE_TEXT(linear) = {
 #embed "linear.cl" suffix(, )
   0};
+FILE_TEXT(linear_matrix) = {
+#embed "linear_matrix.cl" suffix(, )
+  0};
 FILE_TEXT(norm) = {
 #embed "norm.cl" suffix(, )
   0};
@@ -108,6 +111,7 @@ static const struct {
   {"gelu_multiply.cl", gelu_multiply},
   {"layer_norm.cl", layer_norm},
   {"linear.cl", linear},
+  {"linear_matrix.cl", linear_matrix},
   {"norm.cl", norm},
   {"prelude.cl", prelude},
   {"rms_norm.cl", rms_norm},

@@ -4,8 +4,9 @@ import FlashCLRuntime
 
 extension Linear: OpenCLOperation {
   static func strategies(on traits: Traits) -> [Strategy<Linear>] {
-    // The library's product comes last: nobody's default, because its order of summation may change with the size.
-    traits.order(gpu: [group, tiled], cpu: [lanes, blocks], any: [items]) + [clblast]
+    // Nobody's defaults come last: matrix units, because x is rounded for them, and the library's product, because its order of
+    // summation may change with the size.
+    traits.order(gpu: [group, tiled], cpu: [lanes, blocks], any: [items]) + [matrix, clblast]
   }
 
   static let tunables = [slices, groups, panels]
@@ -179,7 +180,7 @@ extension Linear: OpenCLOperation {
 
   private static func tiles(_ outputs: Int) -> Int { (outputs + 15) / 16 }
 
-  private var prefillUnfit: String? {
+  var prefillUnfit: String? {
     if phase != .prefill { return "sums in prefill's order" }
     return norm == nil && !isGated ? nil : "takes rows and gates as they are"
   }
