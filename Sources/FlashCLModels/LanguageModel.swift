@@ -132,11 +132,14 @@ public final class LanguageModel {
   public let decoder: any Decoder
   public let special: SpecialTokens
   private let source: ModelSource
-  private var loadedTokenizer: (any Tokenizer)?
+  private let reading: Meanwhile<any Tokenizer>
 
   /// Loads a GGUF file or a folder; `progress` is told the share of the layers that is loaded.
   public init(_ path: String, on backend: any Backend, progress: ((Double) -> Void)? = nil) throws {
-    source = try ModelSource.open(path)
+    let source = try ModelSource.open(path)
+    self.source = source
+    // A vocabulary takes as long as the weights of a small model, and needs no device.
+    reading = Meanwhile { try TokenizerFiles.load(source) }
     special = try SpecialTokens(source)
     switch try Architectures.load(source, on: backend, progress: progress) {
     case .decoder(let decoder): self.decoder = decoder
@@ -147,12 +150,12 @@ public final class LanguageModel {
     }
   }
 
-  /// The tokenizer of the model's files, read when first asked for.
-  public func tokenizer() throws -> any Tokenizer {
-    if let loadedTokenizer { return loadedTokenizer }
-    let tokenizer = try TokenizerFiles.load(source)
-    loadedTokenizer = tokenizer
-    return tokenizer
+  /// The tokenizer of the model's files, which are read while the weights are loaded.
+  public func tokenizer() throws -> any Tokenizer { try reading.get() }
+
+  /// What continuing a prompt of so many tokens takes of the device; nil where its backend cannot tell.
+  public func plan(prompt: Int, tokens: Int) throws -> RunPlan? {
+    try RunPlan(source, prompt: prompt, tokens: tokens, on: decoder.backend)
   }
 
   /// How the model's conversations are written; throws where its files do not tell.

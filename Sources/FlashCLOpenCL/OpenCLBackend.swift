@@ -25,8 +25,12 @@ public final class OpenCLBackend: Backend, DeviceTimed {
   }
 
   /// A backend on `device`; `profiling` lets `deviceSeconds` read the device's own clock.
-  public init(_ device: Device, profiling: Bool = false) throws {
-    queue = try Queue(device, profiling: profiling)
+  public convenience init(_ device: Device, profiling: Bool = false) throws {
+    self.init(try Queue(device, profiling: profiling))
+  }
+
+  init(_ queue: Queue) {
+    self.queue = queue
     launcher = Launcher(queue)
   }
 

@@ -160,8 +160,10 @@ final class Launcher {
         rounded[axis] = (global[axis] + local[axis] - 1) / local[axis] * local[axis]
       }
     }
+    let local = local ?? queue.groups(of: rounded)
     let isNoted = try queue.note(
-      name, in: file.source(terms), defines: defines.list, global: rounded, local: local, arguments)
+      name, in: file.source(terms), defines: defines.list, global: rounded, local: local, arguments,
+      trial: trials.trial(of: Self.key(name, terms, defines)))
     if isNoted { return }
     do {
       try queue.launch(kernel(name, file, terms, defines), global: rounded, local: local, arguments)
@@ -181,9 +183,7 @@ final class Launcher {
     return buffer
   }
 
-  private func kernel(_ name: String, _ file: KernelFile, _ terms: String, _ defines: Defines) throws
-    -> Kernel
-  {
+  private static func key(_ name: String, _ terms: String, _ defines: Defines) -> String {
     var key = name
     for (define, value) in defines.pairs {
       key += " "
@@ -192,6 +192,13 @@ final class Launcher {
       key += value
     }
     key += terms
+    return key
+  }
+
+  private func kernel(_ name: String, _ file: KernelFile, _ terms: String, _ defines: Defines) throws
+    -> Kernel
+  {
+    let key = Self.key(name, terms, defines)
     if let kernel = kernels[key] { return kernel }
     trials.begin(key)
     let kernel = try queue.kernel(name, in: file.source(terms), defines: defines.list)

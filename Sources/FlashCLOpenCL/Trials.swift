@@ -64,17 +64,25 @@ final class Trials {
 
   // MARK: - First launches
 
-  /// Says that a program is about to be built.
-  func begin(_ program: String) {
-    guard let strategy else { return }
-    let subject = "\(strategy.operation).\(strategy.name)"
-    onTrial?(subject)
+  /// What a sentinel is told of a program of the present strategy; nil outside of operations.
+  func trial(of program: String) -> Trial? {
+    guard let strategy else { return nil }
     var name = Fingerprint()
     name.combine(program)
-    underWay.append((subject, "program \(name)"))
-    isBuilding = true
-    Sentinel.begin(verdicts.key, subject, "program \(name)")
+    return Trial(subject: "\(strategy.operation).\(strategy.name)", program: "program \(name)")
   }
+
+  /// Says that a program is about to be built.
+  func begin(_ program: String) {
+    guard let trial = trial(of: program) else { return }
+    onTrial?(trial.subject)
+    underWay.append((trial.subject, trial.program))
+    isBuilding = true
+    Sentinel.begin(verdicts.key, trial.subject, trial.program)
+  }
+
+  /// True where a process has ended while it tried something: what is tried next is tried alone.
+  var hasSuspicions: Bool { verdicts.all.contains { !$0.isProof } }
 
   /// Says that the program was built and its first launch is queued.
   func launched() throws {

@@ -49,16 +49,23 @@ final class BufferPool {
   let ledger: MemoryLedger
   /// True where launches that will be repeated hold its buffers: none is let go while the pool lives.
   private let keepsAll: Bool
+  /// True where buffers are counted and never made.
+  private let isImagined: Bool
   private var free: [[cl_mem]] = Array(repeating: [], count: 60 * 16)
   private var (inUse, pooled) = (0, 0)
 
-  init(_ context: Context, largest: Int, ledger: MemoryLedger = MemoryLedger(), keepsAll: Bool = false) {
+  init(
+    _ context: Context, largest: Int, ledger: MemoryLedger = MemoryLedger(), keepsAll: Bool = false,
+    isImagined: Bool = false
+  ) {
     (self.context, self.largest) = (context, largest)
-    (self.ledger, self.keepsAll) = (ledger, keepsAll)
+    (self.ledger, self.keepsAll, self.isImagined) = (ledger, keepsAll, isImagined)
   }
 
   /// A pool of the same context and ledger that keeps all it made.
-  func arena() -> BufferPool { BufferPool(context, largest: largest, ledger: ledger, keepsAll: true) }
+  func arena() -> BufferPool {
+    BufferPool(context, largest: largest, ledger: ledger, keepsAll: true, isImagined: isImagined)
+  }
 
   deinit { empty() }
 
@@ -69,6 +76,8 @@ final class BufferPool {
     if buffer != nil {
       pooled -= size.bytes
       ledger.pooled -= size.bytes
+    } else if isImagined {
+      buffer = cl_mem(bitPattern: 1)
     } else {
       buffer = cl.clCreateBuffer(context.raw, cl_mem_flags(CL_MEM_READ_WRITE), size.bytes, nil, &code)
     }
@@ -93,7 +102,7 @@ final class BufferPool {
 
   func empty() {
     for index in free.indices where !free[index].isEmpty {
-      for buffer in free[index] { _ = cl.clReleaseMemObject(buffer) }
+      if !isImagined { for buffer in free[index] { _ = cl.clReleaseMemObject(buffer) } }
       free[index].removeAll()
     }
     ledger.pooled -= pooled

@@ -43,6 +43,12 @@ package struct DiskCache: Sendable {
     return payload
   }
 
+  /// True where something can be stored.
+  var isWritable: Bool { folder.map(makeFolder) ?? false }
+
+  /// True where something is stored under `key`, whole or not.
+  func holds(_ key: Fingerprint) -> Bool { path(of: key).map { access($0, R_OK) == 0 } ?? false }
+
   /// Stores a payload, under a temporary name first: a reader sees a whole file or none.
   package func store(_ key: Fingerprint, _ payload: [UInt8]) {
     guard let folder, let path = path(of: key), !payload.isEmpty, makeFolder(folder) else { return }

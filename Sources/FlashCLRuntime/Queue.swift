@@ -30,6 +30,8 @@ public final class Queue {
   private let raw: cl_command_queue
   private var pool: BufferPool
   private let cache: DiskCache
+  /// False where a binary costs more than it spares this process.
+  private let keepsBinaries: Bool
   private let profiling: Bool
   private var programs: [ProgramKey: Program] = [:]
   private var kernels: [KernelKey: Kernel] = [:]
@@ -38,6 +40,8 @@ public final class Queue {
   private var events: [cl_event]?  // collected while `profile` runs
   var recorder: Recorder?  // filled while `record` runs
   private var capturing: Capture?  // filled while `capture` runs
+  /// What would have been launched, where this queue is imagined.
+  package let rehearsal: Rehearsal?
 
   private struct ProgramKey: Hashable {
     let source: Source
@@ -51,17 +55,20 @@ public final class Queue {
 
   /// A queue on `device`; with `profiling` every launch can be timed, at a small price.
   public convenience init(_ device: Device, profiling: Bool = false) throws(CLError) {
-    let cache = device.quirks.contains(.keepsPrograms) ? DiskCache(folder: nil) : .standard("programs")
-    try self.init(device, profiling: profiling, capabilities: device.capabilities(), cache: cache)
+    try self.init(
+      device, profiling: profiling, capabilities: device.capabilities(), cache: .standard("programs"),
+      keepsBinaries: !device.quirks.contains(.slowBinaries))
   }
 
-  init(_ device: Device, profiling: Bool = false, capabilities: Capabilities, cache: DiskCache)
-    throws(CLError)
-  {
+  init(
+    _ device: Device, profiling: Bool = false, capabilities: Capabilities, cache: DiskCache,
+    keepsBinaries: Bool = true
+  ) throws(CLError) {
     self.device = device
     self.profiling = profiling
     self.capabilities = capabilities
-    self.cache = cache
+    (self.cache, self.keepsBinaries) = (cache, keepsBinaries)
+    rehearsal = nil
     context = try Context(device)
     pool = BufferPool(context, largest: device.maxAllocation)
     var code: cl_int = 0
@@ -72,7 +79,20 @@ public final class Queue {
     raw = queue
   }
 
+  private init(imagining other: Queue) {
+    (device, capabilities, profiling) = (other.device, other.capabilities, false)
+    (cache, keepsBinaries) = (other.cache, other.keepsBinaries)
+    (context, raw) = (other.context, other.raw)
+    pool = BufferPool(context, largest: device.maxAllocation, isImagined: true)
+    rehearsal = Rehearsal()
+  }
+
+  /// A queue that takes no memory and launches nothing: it counts the bytes that this one would hold, notes what this one
+  /// would launch in its `rehearsal`, and reads nothing but zeros.
+  package func imagined() -> Queue { Queue(imagining: self) }
+
   deinit {
+    if rehearsal != nil { return }  // the queue is another's
     _ = cl.clFinish(raw)
     _ = cl.clReleaseCommandQueue(raw)
   }
@@ -89,7 +109,7 @@ public final class Queue {
 
   /// Lets go of the memory that is held free for the next buffers, once all work is done.
   public func trim() {
-    _ = cl.clFinish(raw)  // released buffers live on until their kernels have passed
+    if rehearsal == nil { _ = cl.clFinish(raw) }  // released buffers live on until their kernels have passed
     if capturing == nil { pool.empty() }
   }
 
@@ -120,6 +140,7 @@ public final class Queue {
     try requireRange("write", buffer, offset, bytes.count)
     guard let start = bytes.baseAddress, !bytes.isEmpty else { return }
     capturing?.spoil()
+    if rehearsal != nil { return }
     try enqueue("clEnqueueWriteBuffer", "\(bytes.count) bytes\(afterLaunches)") {
       cl.clEnqueueWriteBuffer(raw, buffer.raw, cl_bool(CL_TRUE), offset, bytes.count, start, 0, nil, nil)
     }
@@ -134,6 +155,7 @@ public final class Queue {
     try requireRange("read", buffer, offset, bytes.count)
     guard let start = bytes.baseAddress, !bytes.isEmpty else { return }
     capturing?.spoil()
+    if rehearsal != nil { return zero(bytes) }
     try enqueue("clEnqueueReadBuffer", "\(bytes.count) bytes\(afterLaunches)") {
       cl.clEnqueueReadBuffer(raw, buffer.raw, cl_bool(CL_TRUE), offset, bytes.count, start, 0, nil, nil)
     }
@@ -152,6 +174,7 @@ public final class Queue {
     guard bytes > 0 else { return }
     var word = pattern
     capturing?.spoil()
+    if rehearsal != nil { return }
     try enqueue("clEnqueueFillBuffer", "\(bytes) bytes\(afterLaunches)") {
       cl.clEnqueueFillBuffer(raw, buffer.raw, &word, words ? 4 : 1, offset, bytes, 0, nil, nil)
     }
@@ -165,6 +188,7 @@ public final class Queue {
     try requireRange("copy", target, targetOffset, bytes)
     guard bytes > 0 else { return }
     capturing?.spoil()
+    if rehearsal != nil { return }
     try enqueue("clEnqueueCopyBuffer", "\(bytes) bytes\(afterLaunches)") {
       cl.clEnqueueCopyBuffer(raw, source.raw, target.raw, sourceOffset, targetOffset, bytes, 0, nil, nil)
     }
@@ -195,16 +219,9 @@ public final class Queue {
 
   private func built(_ key: ProgramKey) throws(CLError) -> Program {
     if let program = programs[key] { return program }
-    for define in key.defines where define.description.unicodeScalars.contains("\n") {
-      throw .refused("\(key.source.name): the define \(define.name) holds a line break")
-    }
     let clock = ContinuousClock()
     let start = clock.now
-    let text = capabilities.preamble(for: device) + key.defines.map { "\($0)\n" }.joined() + key.source.text
-    // Never -cl-finite-math-only or what implies it: masks are infinities.
-    let options = "-cl-std=" + capabilities.language
-    var fingerprint = Fingerprint()
-    for part in device.identity + ["\(DiskCache.format)", options, text] { fingerprint.combine(part) }
+    let (text, options, fingerprint) = try recipe(key)
 
     let program: Program
     let binary = cache.load(fingerprint)
@@ -214,7 +231,7 @@ public final class Queue {
     } else {
       cache.remove(fingerprint)
       program = try .compiled(text, name: key.source.name, options: options, in: context, on: device)
-      if cache.folder != nil { cache.store(fingerprint, program.binary) }
+      if keepsBinaries && cache.folder != nil { cache.store(fingerprint, program.binary) }
     }
 
     let seconds = (clock.now - start) / .seconds(1)
@@ -226,6 +243,47 @@ public final class Queue {
     programs[key] = program
     return program
   }
+
+  /// What a program is made of, and the name of its binary on disk.
+  private func recipe(_ key: ProgramKey) throws(CLError) -> (
+    text: String, options: String, fingerprint: Fingerprint
+  ) {
+    for define in key.defines where define.description.unicodeScalars.contains("\n") {
+      throw .refused("\(key.source.name): the define \(define.name) holds a line break")
+    }
+    let text = capabilities.preamble(for: device) + key.defines.map { "\($0)\n" }.joined() + key.source.text
+    // Never -cl-finite-math-only or what implies it: masks are infinities.
+    let options = "-cl-std=" + capabilities.language
+    var fingerprint = Fingerprint()
+    for part in device.identity + ["\(DiskCache.format)", options, text] { fingerprint.combine(part) }
+    return (text, options, fingerprint)
+  }
+
+  /// True where programs can be kept on disk.
+  var keepsPrograms: Bool { cache.isWritable }
+
+  /// True where a binary of the program is on disk, or was asked for ahead of a run and not to be had.
+  func isKept(_ source: Source, _ defines: [Define]) -> Bool {
+    guard let key = try? recipe(ProgramKey(source: source, defines: defines)).fingerprint else { return true }
+    return cache.holds(key) || cache.holds(Queue.absence(of: key))
+  }
+
+  /// Remembers that the driver gives no binary of the program, where it has given none.
+  func noteAbsence(_ source: Source, _ defines: [Define]) {
+    guard let key = try? recipe(ProgramKey(source: source, defines: defines)).fingerprint,
+      !cache.holds(key)
+    else { return }
+    cache.store(Queue.absence(of: key), Array("no binary".utf8))
+  }
+
+  private static func absence(of key: Fingerprint) -> Fingerprint {
+    var other = key
+    other.combine("no binary")
+    return other
+  }
+
+  /// A queue on the same device with a context and a pool of its own, which keeps the binaries of all that it builds.
+  func builder() throws(CLError) -> Queue { try Queue(device, capabilities: capabilities, cache: cache) }
 
   // MARK: Launches
 
@@ -302,6 +360,17 @@ public final class Queue {
       var handle: cl_mem?
       return cl.clSetKernelArg(kernel, index, MemoryLayout<cl_mem?>.size, &handle)
     }
+  }
+
+  /// The groups of a launch that names none: nil where the driver may choose.
+  ///
+  /// A driver that compiles for each size of groups would choose other ones for every length of a prompt (PoCL: 0.5 s for the
+  /// first prompt of each length). The first side is a size of the model where there are several, and else halved until it
+  /// divides, so that sizes are few.
+  package func groups(of global: [Int]) -> [Int]? {
+    guard device.quirks.contains(.compilesAtLaunch), let side = global.first, side > 0 else { return nil }
+    let sizes = global.count > 1 ? Array(1...min(side, 256)) : [1, 2, 4, 8, 16, 32, 64]
+    return [sizes.last { side % $0 == 0 } ?? 1] + global.dropFirst().map { _ in 1 }
   }
 
   /// Hands everything queued so far to the device, without waiting.

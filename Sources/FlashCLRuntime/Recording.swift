@@ -96,13 +96,18 @@ extension Queue {
     return bytes
   }
 
-  /// Writes a launch down while `record` runs; true where it is not to be made.
+  /// Writes a launch down while `record` runs, or where the queue is imagined; true where it is not to be made.
   ///
-  /// Comes before the kernel is made: a driver may not survive building its program.
+  /// Comes before the kernel is made: a driver may not survive building its program. `trial` is what a sentinel is told.
   package func note(
     _ kernel: String, in source: @autoclosure () -> Source, defines: @autoclosure () -> [Define],
-    global: [Int], local: [Int]?, _ arguments: [Argument]
+    global: [Int], local: [Int]?, _ arguments: [Argument], trial: @autoclosure () -> Trial? = nil
   ) throws -> Bool {
+    if let rehearsal {
+      rehearsal.note(
+        kernel, source(), defines(), global: global, local: local, arguments, trial: trial())
+      return true
+    }
     guard let recorder, !global.contains(0) else { return false }
     try recorder.add(kernel, source(), defines(), global: global, local: local, arguments, on: self)
     return !recorder.launches

@@ -29,7 +29,11 @@ struct Generate: ParsableCommand {
     let start = clock.now
     let backend = try device.backend()
     let language = try LanguageModel(model.model, on: backend, progress: Terminal.loading)
-    let generation = try Generation(language, language.promptTokens(prompt), sampling.options)
+    let ids = try language.promptTokens(prompt)
+    let plan = try language.plan(prompt: ids.count, tokens: sampling.maxTokens)
+    try plan?.requireRoom()
+    if let plan { try BuildInChild.makeReady(plan, model.model, on: backend) }
+    let generation = try Generation(language, ids, sampling.options)
     let loaded = clock.now
 
     var (text, finish, first): (String, FinishReason, ContinuousClock.Instant?) = ("", .length, nil)
@@ -52,7 +56,7 @@ struct Generate: ParsableCommand {
           load_s: loaded.seconds(since: start), prefill_s: prefilled.seconds(since: loaded),
           prefill_tokens_per_s: Double(generation.prompt.count) / prefilled.seconds(since: loaded),
           decode_tokens_per_s: decoded > 0 ? Double(decoded) / end.seconds(since: prefilled) : nil),
-        memory: Memory(device_peak_bytes: backend.peakBytes)))
+        memory: Memory(device_peak_bytes: backend.peakBytes, planned: plan.map { PlannedMemory($0) })))
   }
 
   private struct Report: Encodable {
@@ -74,6 +78,18 @@ struct Generate: ParsableCommand {
 
   private struct Memory: Encodable {
     @Nullable var device_peak_bytes: Int?
+    /// What was known before the run; null where the backend cannot tell.
+    @Nullable var planned: PlannedMemory?
+  }
+}
+
+/// Bytes on the device that a run takes, found before it.
+struct PlannedMemory: Encodable {
+  let weight_bytes, cache_bytes, activation_bytes, bytes: Int
+
+  init(_ plan: RunPlan) {
+    (weight_bytes, cache_bytes) = (plan.weightBytes, plan.cacheBytes)
+    (activation_bytes, bytes) = (plan.activationBytes, plan.bytes)
   }
 }
 

@@ -8,16 +8,32 @@ struct Inspect: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "inspect", abstract: "Shows what a model file holds, and whether it can run.",
     discussion: """
-      Reads the header alone: no weight, and no tokenizer.
-      Example: flashcl inspect SmolLM2.gguf
+      Reads the header alone: no weight, and no tokenizer. With --memory it tells what continuing a prompt takes on the device,
+      found without loading or computing anything.
+      Example: flashcl inspect SmolLM2.gguf --memory --prompt-tokens 512 --max-tokens 128 --device gpu
       """)
 
   @Argument(help: "A .gguf file, or a folder with config.json and model.safetensors.")
   var path: String
+  @Flag(help: "Also show how much memory a run takes on the device.")
+  var memory = false
+  @Option(parsing: .unconditional, help: "With --memory: tokens of the prompt.")
+  var promptTokens = 512
+  @Option(parsing: .unconditional, help: "With --memory: the most tokens that follow.")
+  var maxTokens = 256
+  @OptionGroup var device: DeviceOption
   @OptionGroup var output: FormatOption
 
+  func validate() throws {
+    for (name, value) in [("prompt", promptTokens), ("max", maxTokens)] where value < 1 {
+      throw ValidationError("--\(name)-tokens must be 1 or more, not \(value)")
+    }
+  }
+
   func run() throws {
-    let report = try Report(ModelSource.open(path))
+    let source = try ModelSource.open(path)
+    let plan = memory ? try self.plan(source) : nil
+    let report = try Report(source, plan)
     if output.isJSON { return try Output.json(report) }
     let unsupported =
       report.unsupported.isEmpty
@@ -30,10 +46,26 @@ struct Inspect: ParsableCommand {
       """
       \(report.format), \(report.architecture ?? "no architecture"), \(fixed(Double(report.parameters) * 1e-6, 1)) million \
       parameters, \(size(report.tensor_bytes)) in \(count(tensors.count, "tensor"))
-      \(unsupported)
+      \(unsupported)\(plan.map(words) ?? "")
       \(table(metadata))
       \(table(tensors, right: [3]))
       """)
+  }
+
+  private func plan(_ source: ModelSource) throws -> RunPlan {
+    let backend = try device.backend()
+    guard let plan = try RunPlan(source, prompt: promptTokens, tokens: maxTokens, on: backend) else {
+      throw Failure("\(path): memory is told of models that continue text, on OpenCL devices")
+    }
+    return plan
+  }
+
+  private func words(_ plan: RunPlan) -> String {
+    """
+    \(count(plan.prompt, "token")) and \(plan.tokens) more take \(size(plan.bytes)) on the device: weights \
+    \(size(plan.weightBytes)), cache \(size(plan.cacheBytes)), activations \(size(plan.activationBytes))
+
+    """
   }
 }
 
@@ -47,6 +79,8 @@ private struct Report: Encodable {
   let unsupported: [String]
   let metadata: Metadata
   let tensors: [Tensor]
+  /// With --memory: bytes on the device.
+  var memory: PlannedMemory?
 
   struct Tensor: Encodable {
     let name: String
@@ -56,7 +90,8 @@ private struct Report: Encodable {
     let supported: Bool
   }
 
-  init(_ source: ModelSource) throws {
+  init(_ source: ModelSource, _ plan: RunPlan?) throws {
+    memory = plan.map { PlannedMemory($0) }
     let file = source.tensors
     switch source {
     case .gguf(let gguf):

@@ -30,7 +30,7 @@ struct Command: ParsableCommand {
       Devices.self, Check.self, Bench.self, Tune.self,
       Capsule.self, Replay.self,
       // Not in the help: what this program starts itself with.
-      ProbeInChild.self, CheckInChild.self, CapsuleInChild.self,
+      ProbeInChild.self, CheckInChild.self, CapsuleInChild.self, BuildInChild.self,
     ])
 
   static func main() {

@@ -209,6 +209,13 @@ public final class DecoderState {
     return last
   }
 
+  /// Takes room for tokens of the only sequence that are never fed: for what counts, and computes nothing.
+  func skip(_ count: Int) throws {
+    guard count > 0 else { return }
+    _ = try sequences.plan(
+      [[Int32](repeating: 0, count: count)], vocabulary: decoder.vocabularySize, .prefill)
+  }
+
   /// Forgets all but the first `count` tokens of the only sequence.
   public func keep(_ count: Int) throws {
     guard counts.count == 1, 0...counts[0] ~= count else {
