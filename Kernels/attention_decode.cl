@@ -44,6 +44,7 @@ inline float finish(float *greatest, float denominator, float sink, __global flo
   return denominator;
 }
 
+#if GROUPS
 __kernel __attribute__((reqd_work_group_size(SPLIT, 1, 1))) void attention_split(ARGUMENTS SPLIT_ARGUMENTS) {
   __local float row[D];
   __local float p[SPLIT];
@@ -99,6 +100,7 @@ __kernel __attribute__((reqd_work_group_size(SPLIT, 1, 1))) void attention_split
     }
   }
 }
+#endif
 
 // `count` elements of a row of y from `first` on: Σ e^(mₛ − m)·sumsₛ / (Σ e^(mₛ − m)·denominatorₛ + e^(sink − m)) over the splits,
 // which lie at `in`. Of one that is the whole row the exponentials are taken once.

@@ -11,6 +11,8 @@
 
 // ---- GPUs ------------------------------------------------------------------------------------------------------------
 
+#if GROUPS
+
 #define SIDE 8                        // items per side of the group
 #define EACH (TILE / SIDE)            // rows, and keys, of one item
 #define COLUMNS ((DV + SIDE - 1) / SIDE)  // elements of a result row held by one item
@@ -141,6 +143,7 @@ __kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void attention_til
           LSE(row_max[row], denominator);
   }
 }
+#endif
 
 // ---- CPU devices -----------------------------------------------------------------------------------------------------
 

@@ -79,6 +79,7 @@ __kernel void linear_items(FUSED_ARGUMENTS) {
                           : finish(sums[0], bias, residual, at, output, activation);
 }
 
+#if GROUPS
 // The sum over a group of 16 × SLICES items of what each has, with what it has too much.
 inline float group_sum(float2 value, __local float2 *scratch) {
   uint item = get_local_id(1) * 16 + get_local_id(0);
@@ -149,6 +150,7 @@ __kernel __attribute__((reqd_work_group_size(16, SLICES, 1))) void linear_group(
   y[y_offset + at] = gate ? finish_gate(sum, up, bias, residual, at, output, 16 * gate, activation)
                           : finish(sum, bias, residual, at, output, activation);
 }
+#endif
 
 // product [rows, 2 · width], bias and all, → y [rows, width]: the gates of each row, then what they let through.
 __kernel void linear_gate(__global const float *product, __global const float *residual, ulong residual_offset,
@@ -165,6 +167,7 @@ __kernel void linear_gate(__global const float *product, __global const float *r
 #define DEPTH 32    // inputs of one round: those that are expanded at once of the quantised types
 #define TILED 64    // outputs and rows of one group; DEPTH · (64 + 1) · 4 B · 2 = 16.25 KiB of local memory
 
+#if GROUPS
 __kernel __attribute__((reqd_work_group_size(16, 16, 1))) void linear_tiled(
     __global const float *x, ulong x_offset, weights_t weights, __global const float *bias, ulong bias_offset,
     __global const float *residual, ulong residual_offset, __global float *y, ulong y_offset, uint rows, uint inputs,
@@ -216,6 +219,7 @@ __kernel __attribute__((reqd_work_group_size(16, 16, 1))) void linear_tiled(
     }
   }
 }
+#endif
 
 // Sixteen outputs of one row: the epilogue in lanes where the tile is whole, one by one at the end.
 inline void finish16(float16 sum, __global const float *bias, __global const float *residual, __global float *y,
