@@ -37,7 +37,8 @@ final class Capture {
     for (index, argument) in arguments.enumerated() {
       let code = Queue.set(own.raw, cl_uint(index), argument)
       try check(code, "clSetKernelArg", "argument \(index) of \(kernel.name)")
-      if case .buffer(let buffer) = argument, buffer.pool !== arena { held[ObjectIdentifier(buffer)] = buffer }
+      guard case .buffer(let buffer) = argument, buffer.pool !== arena else { continue }
+      held[ObjectIdentifier(buffer)] = buffer
     }
     list.append(.init(kernel: own, global: global, local: local))
   }

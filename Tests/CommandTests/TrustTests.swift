@@ -103,10 +103,10 @@ struct TrustTests {
 
   @Test func theOnlyStrategyRunsNevertheless() throws {
     let driver = BrokenDriver()
-    #expect(try driver("skip:launch:rope_items", "check", "^rope.*type=f32").status == 1)
+    #expect(try driver("skip:launch:embedding_items", "check", "^embedding.*type=f32").status == 1)
     let outcome = try run(driver.model, environment: driver.environment(nil))
     #expect(outcome.status == 0)
-    #expect(outcome.errors.contains("nothing else serves rope"), "\(outcome.errors)")
+    #expect(outcome.errors.contains("nothing else serves embedding"), "\(outcome.errors)")
   }
 
   @Test(arguments: ["crash", "hang"]) func aProbeMayFail(deed: String) throws {

@@ -68,8 +68,8 @@ extension Case {
     cases.append(fusedLinear([.q4_1], .prefill, 18, 34, 64, .layer, .silu, isGated: true))
     for type in [ElementType.f32, .q4_1] {
       cases.append(chainedLinear(type, 6, inner: 160, inputs: 96))
-      // Few long tasks, so that one is under way when the next layer could begin.
-      cases.append(chainedLinear(type, 1, inner: 96, inputs: 4096))
+      // Few tasks, long for their many rows, so that one is under way when the next layer could begin.
+      cases.append(chainedLinear(type, 70, inner: 96, inputs: 160))
     }
     for type in [ElementType.f16, .q4_1, .q4_k] {
       cases.append(
