@@ -42,6 +42,8 @@ public protocol Backend: AnyObject {
 
   /// Most bytes of device memory held at any time; nil where the backend has no memory of its own.
   var peakBytes: Int? { get }
+  /// Kernels launched so far; nil where there are none.
+  var launches: Int? { get }
 }
 
 /// Work that was queued once, over the same memory: to run it again costs the host little beside the launches themselves.
@@ -88,6 +90,8 @@ extension Backend {
   }
 
   public func run(_ operation: any Operation) throws { try run(operation, strategy: nil) }
+
+  public var launches: Int? { nil }
 
   public func capture<R>(_ body: () throws -> R) throws -> (result: R, replay: (any Replay)?) {
     (try body(), nil)

@@ -49,6 +49,7 @@ public final class OpenCLBackend: Backend, DeviceTimed {
 
   public var deviceName: String { queue.device.description }
   public var peakBytes: Int? { queue.peakBytes }
+  public var launches: Int? { queue.launches }
 
   public func allocate(_ shape: [Int], _ type: ElementType) throws -> Tensor {
     let bytes = type.bytes(shape.reduce(1, *))

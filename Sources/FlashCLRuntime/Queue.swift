@@ -36,7 +36,8 @@ public final class Queue {
   private var programs: [ProgramKey: Program] = [:]
   private var kernels: [KernelKey: Kernel] = [:]
   private var recent: [Kernel?] = Array(repeating: nil, count: 4)
-  private var launchCount = 0
+  /// Kernels that were queued so far.
+  public private(set) var launches = 0
   private var events: [cl_event]?  // collected while `profile` runs
   var recorder: Recorder?  // filled while `record` runs
   private var capturing: Capture?  // filled while `capture` runs
@@ -312,8 +313,8 @@ public final class Queue {
 
   /// Queues a kernel whose arguments are set.
   private func queue(_ kernel: Kernel, _ global: [Int], _ local: [Int]?) throws(CLError) {
-    recent[launchCount & 3] = kernel
-    launchCount += 1
+    recent[launches & 3] = kernel
+    launches += 1
     var event: cl_event?
     let timed = events != nil
     try enqueue("clEnqueueNDRangeKernel", "\(kernel.name), global \(global), local \(local ?? [])") {
@@ -429,7 +430,7 @@ public final class Queue {
 
   /// " after a, b": the last launches, oldest first, for the message of a late error.
   private var afterLaunches: String {
-    let names = (max(0, launchCount - recent.count)..<launchCount).compactMap {
+    let names = (max(0, launches - recent.count)..<launches).compactMap {
       recent[$0 % recent.count]?.name
     }
     return names.isEmpty ? "" : " after " + names.joined(separator: ", ")

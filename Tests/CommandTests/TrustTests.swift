@@ -148,7 +148,7 @@ struct TrustTests {
   @Test func whoIsToldToGoHasNotCrashed() throws {
     let driver = BrokenDriver()
     for signal in [SIGTERM, SIGKILL] {  // a shell may have SIGINT ignored
-      let process = try driver.start("hang:launch:rope_items", driver.model)
+      let process = try driver.start("hang:launch:cache_append_items", driver.model)
       try driver.waitForSentinel()
       kill(process.processIdentifier, signal)
       try driver.end(process)

@@ -22,6 +22,8 @@ extension ModelBench {
     @Nullable var decode_tokens_per_s: Double?
     /// (p90 − p10) / median of single steps.
     @Nullable var decode_spread: Double?
+    /// Kernels launched for a token of every sequence; nil where nothing is launched or decoded.
+    @Nullable var decode_launches: Double?
     /// Beams of each source; nil where no beams are searched.
     @Nullable var beam: Int?
     /// The median step of greedy search, of all sequences together; nil where it is no encoder–decoder.
@@ -33,12 +35,16 @@ extension ModelBench {
     @Nullable var beam_ratio: Double?
 
     /// The row of sequences of these lengths. `times` of prefill, the first of which compiled; `decoded` of each step.
-    init(_ lengths: [Int], batch: Int? = nil, cache: ElementType? = nil, times: [Double], decoded: [Double]) {
+    init(
+      _ lengths: [Int], batch: Int? = nil, cache: ElementType? = nil, times: [Double], decoded: [Double],
+      launches: Double? = nil
+    ) {
       let (sorted, steps) = (times.dropFirst().sorted(), decoded.sorted())
       prompt_tokens = lengths.max() ?? 0
       prompt_tokens_least = lengths.min() ?? 0
       self.batch = batch ?? lengths.count
       cache_type = cache?.rawValue
+      decode_launches = launches
       if !sorted.isEmpty {
         let median = sorted[sorted.count / 2]
         prefill_s = median
@@ -99,7 +105,7 @@ extension ModelBench {
       }
       return start + right(cache_type ?? "-", 7) + prefill
         + number(decode_tokens_per_s, 17, 1) + number(decode_spread.map { 100 * $0 }, 6, 0)
-        + "  \(decode_tokens) tokens"
+        + "  \(decode_tokens) tokens" + (decode_launches.map { " of \(fixed($0, 0)) launches" } ?? "")
     }
   }
 }

@@ -64,6 +64,7 @@ enum ModelTimer {
     let untimed = min(warmUp, decoder.contextLength - longest - tokens)
     let capacity = longest + untimed + tokens
     var (times, decoded): ([Double], [Double]) = ([], [])
+    var launches: Double?
     for run in 0...prefillRuns {
       Terminal.progress("\(name(lengths)), run \(run) of \(prefillRuns)")
       let state = try DecoderState(decoder, capacity: capacity, sequences: lengths.count, cacheType: cache)
@@ -72,13 +73,18 @@ enum ModelTimer {
       times.append(clock.now.seconds(since: begin))
       // The first run compiles; the last is the one whose decoding is timed, after a few steps that may compile.
       let isLast = run == prefillRuns
+      var before: Int?
       for step in 0..<(isLast ? untimed + tokens : 0) {
+        if step == untimed { before = backend.launches }
         let start = clock.now
         next = try backend.integers(backend.argmax(state.decode(next)))
         if step >= untimed { decoded.append(clock.now.seconds(since: start)) }
       }
+      if isLast, tokens > 0, let before, let after = backend.launches {
+        launches = Double(after - before) / Double(tokens)
+      }
     }
-    return .init(lengths, cache: cache, times: times, decoded: decoded)
+    return .init(lengths, cache: cache, times: times, decoded: decoded, launches: launches)
   }
 
   /// Encodes sources of these lengths with what every decoder layer makes of them, and searches as `translate` does, greedily
