@@ -150,7 +150,9 @@ struct FaultTests {
     }
   }
 
-  @Test(arguments: [(#"memory:build:1 "attention_prefill.cl""#, false), ("refuse:build:cache_append.cl", true)])
+  @Test(arguments: [
+    (#"memory:build:1 "attention_prefill.cl""#, false), ("refuse:build:cache_append.cl", true),
+  ])
   func whatNothingElseMends(fault: String, isVerdict: Bool) throws {
     let driver = BrokenDriver()
     let outcome = try run(driver.model, environment: driver.environment(fault))
