@@ -47,25 +47,6 @@ __kernel void layer_norm_rows(__global const X_T *x, ulong x_offset, __global co
   }
 }
 
-// The sum of all items' values, each with what it has too much.
-inline float group_sum(float2 value, __local float2 *scratch) {
-  uint lane = get_local_id(0);
-  scratch[lane] = value;
-  barrier(CLK_LOCAL_MEM_FENCE);
-  for (uint half_size = LANES / 2; half_size > 0; half_size /= 2) {
-    if (lane < half_size) {
-      float2 a = scratch[lane], b = scratch[lane + half_size];
-      float extra = a.y + b.y;
-      SUM_KEPT(float, sum, extra, a.x, b.x);
-      scratch[lane] = (float2)(sum, extra);
-    }
-    barrier(CLK_LOCAL_MEM_FENCE);
-  }
-  float2 total = scratch[0];
-  barrier(CLK_LOCAL_MEM_FENCE);
-  return total.x - total.y;
-}
-
 __kernel __attribute__((reqd_work_group_size(LANES, 1, 1))) void layer_norm_group(
     __global const X_T *x, ulong x_offset, __global const X_T *residual, ulong residual_offset,
     __global const float *gain, ulong gain_offset, __global const float *bias, ulong bias_offset, __global X_T *sum,
@@ -82,13 +63,13 @@ __kernel __attribute__((reqd_work_group_size(LANES, 1, 1))) void layer_norm_grou
 
   float2 partial = 0.0f;
   for (uint i = lane; i < columns; i += LANES) partial = add_exact(partial, S_LOAD(i));
-  float mean = group_sum(partial, scratch) / columns;
+  float mean = group_sum(partial, lane, LANES, scratch) / columns;
   float variance = 0.0f;
   for (uint i = lane; i < columns; i += LANES) {
     float d = S_LOAD(i) - mean;
     variance = fma(d, d, variance);
   }
-  float scale = 1.0f / sqrt(group_sum((float2)(variance, 0.0f), scratch) / columns + epsilon);
+  float scale = 1.0f / sqrt(group_sum((float2)(variance, 0.0f), lane, LANES, scratch) / columns + epsilon);
   for (uint i = lane; i < columns; i += LANES) {
     float s = S_LOAD(i);
     X_STORE(y, i, fma((s - mean) * scale, gain[i], bias ? bias[i] : 0.0f));

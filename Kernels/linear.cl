@@ -80,25 +80,6 @@ __kernel void linear_items(FUSED_ARGUMENTS) {
 }
 
 #if GROUPS
-// The sum over a group of 16 × SLICES items of what each has, with what it has too much.
-inline float group_sum(float2 value, __local float2 *scratch) {
-  uint item = get_local_id(1) * 16 + get_local_id(0);
-  scratch[item] = value;
-  barrier(CLK_LOCAL_MEM_FENCE);
-  for (uint half_size = 8 * SLICES; half_size > 0; half_size /= 2) {
-    if (item < half_size) {
-      float2 a = scratch[item], b = scratch[item + half_size];
-      float extra = a.y + b.y;
-      SUM_KEPT(float, sum, extra, a.x, b.x);
-      scratch[item] = (float2)(sum, extra);
-    }
-    barrier(CLK_LOCAL_MEM_FENCE);
-  }
-  float2 total = scratch[0];
-  barrier(CLK_LOCAL_MEM_FENCE);
-  return total.x - total.y;
-}
-
 // norm_of by all items of a group.
 inline float2 group_norm(__global const float *x, uint columns, int norm, float epsilon, __local float2 *scratch) {
   uint item = get_local_id(1) * 16 + get_local_id(0);
@@ -106,11 +87,11 @@ inline float2 group_norm(__global const float *x, uint columns, int norm, float 
   if (norm == 2) {
     float2 total = 0.0f;
     for (uint i = item; i < columns; i += 16 * SLICES) total = add_exact(total, x[i]);
-    mean = group_sum(total, scratch) / columns;
+    mean = group_sum(total, item, 16 * SLICES, scratch) / columns;
   }
   float squares = 0.0f;
   for (uint i = item; i < columns; i += 16 * SLICES) squares = fma(x[i] - mean, x[i] - mean, squares);
-  squares = group_sum((float2)(squares, 0.0f), scratch);
+  squares = group_sum((float2)(squares, 0.0f), item, 16 * SLICES, scratch);
   return (float2)(mean, 1.0f / sqrt(squares / columns + epsilon));
 }
 

@@ -31,6 +31,24 @@ inline float2 sum_kept32(float16 a, float16 b, float16 extra) {
   return (float2)(s1, extra1);
 }
 
+// The sum over a group of what each item has, with what it has too much; `items`, a power of two, is the group's size.
+inline float group_sum(float2 value, uint item, uint items, __local float2 *scratch) {
+  scratch[item] = value;
+  barrier(CLK_LOCAL_MEM_FENCE);
+  for (uint half_size = items / 2; half_size > 0; half_size /= 2) {
+    if (item < half_size) {
+      float2 a = scratch[item], b = scratch[item + half_size];
+      float extra = a.y + b.y;
+      SUM_KEPT(float, sum, extra, a.x, b.x);
+      scratch[item] = (float2)(sum, extra);
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+  }
+  float2 total = scratch[0];
+  barrier(CLK_LOCAL_MEM_FENCE);
+  return total.x - total.y;
+}
+
 // What a row is normed by, (mean, 1 / √(mean((x − mean)²) + ε)), where a root mean square takes 0 for the mean. One item.
 inline float2 norm_of(__global const float *x, uint columns, int norm, float epsilon) {
   float2 total = 0.0f, squares = 0.0f;
