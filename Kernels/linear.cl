@@ -16,18 +16,22 @@
 //                  prefill on GPUs
 //   linear_lanes   one item per span of tiles, float16 = the tile's outputs; decode on CPU devices. Layers that are asked for
 //                  one after the other become one launch, linear_chain
-//   linear_blocks  one item makes a tile for PANELS · 16 rows: a block of weights is expanded once, then each lane of
-//                  x, broadcast, meets sixteen outputs; prefill on CPU devices. linear_panels transposes x for it
+//   linear_blocks  one item makes TILES tiles for up to ROWS rows: weights are expanded once, then each number of x,
+//                  broadcast, meets them in sums that are registers; prefill on CPU devices
 //   linear_clblast the library's matrix product on weights laid out plainly by linear_unpack; linear_epilogue finishes
 // Norm and gate are served by the first two and by lanes: in decode, where a launch costs as much as a norm. linear_gate closes
 // gates whose halves lie in different parts of the weight.
-// Defines: W_TYPE (weights.cl); SLICES (default 8); PANELS (default 4). Reference: Linear.compute. Cases: LinearCases.
+// Defines: W_TYPE (weights.cl); SLICES (default 8); TILES, 1 or 3 (default 3); ROWS, a multiple
+// of 24 (default 120). Reference: Linear.compute. Cases: LinearCases.
 
 #ifndef SLICES
 #define SLICES 8
 #endif
-#ifndef PANELS
-#define PANELS 4
+#ifndef TILES
+#define TILES 3
+#endif
+#ifndef ROWS
+#define ROWS 120
 #endif
 
 // `gate`: the tile of U that belongs to tile 0 of G; 0 where there is no gate.
@@ -396,58 +400,86 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void linear_chain(STAGE_
   if (atomic_inc(state + 2) == get_num_groups(0) - 1) state[0] = state[1] = state[2] = 0;
 }
 
-// x [rows, inputs] → panels [ceil(rows / 16), inputs, 16]: sixteen rows beside one another, rows past the end 0.
-// One item turns a square of 16 × 16.
-__kernel void linear_panels(__global const float *x, ulong x_offset, __global float *panels, uint rows, uint inputs) {
-  uint from = get_global_id(0) * 16;
-  uint panel = get_global_id(1);
-  if (from >= inputs) return;
-  uint width = min(16u, inputs - from);
-  uint valid = min(16u, rows - panel * 16);
-  x += x_offset + (ulong)panel * 16 * inputs + from;
-  panels += ((ulong)panel * inputs + from) * 16;
-  for (uint row = 0; row < 16; ++row)
-    for (uint i = 0; i < width; ++i) panels[i * 16 + row] = row < valid ? x[(ulong)row * inputs + i] : 0.0f;
-}
+// The registers' share of a product: TILES tiles × ABREAST rows, beside them TILES vectors of weights and one of x. Of AVX-512's
+// 32 registers 3 · 8 + 4; where a float16 is two of 16 (AVX2) or four of 32 (NEON), 1 · 6 sums take 12 or 24.
+#define ABREAST (TILES == 3 ? 8 : 6)
+// Inputs of one round, in which TILES · REACH · 64 B of weights and TILES · ROWS · 64 B of sums meet: 24 + 24 KiB, a first cache.
+// 64 inputs were 10 % slower, 256 no faster (f32, 1024 × 768 · 3072).
+#define REACH 128
+#define ROUND_BYTES (REACH * W_TILE_BYTES / W_BLOCK)
+// Lines of a tile's next round that are asked for beside each ABREAST rows.
+#define LINES ((ROUND_BYTES / 64 * ABREAST + ROWS - 1) / ROWS)
+// Input i of the round, tile t: a plain type of 32 bits is read where it lies.
+#if W_IS_FLOAT
+#define BLOCK_WEIGHT(t, i) vload16(i, (__global const float *)b[t])
+#else
+#define BLOCK_WEIGHT(t, i) w[(t) * REACH + (i)]
+#endif
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void linear_blocks(
-    __global const float *panels, weights_t weights, __global const float *bias, ulong bias_offset,
+    __global const float *x, ulong x_offset, weights_t weights, __global const float *bias, ulong bias_offset,
     __global const float *residual, ulong residual_offset, __global float *y, ulong y_offset, uint rows, uint inputs,
-    uint outputs, uint stride, uint first, int activation) {
-  uint tile = get_group_id(0);
-  uint first_panel = get_group_id(1) * PANELS;
-  uint count = min((uint)PANELS, (rows + 15) / 16 - first_panel);
+    uint outputs, uint stride, uint first, int activation, uint height) {
+  uint tile = get_group_id(0) * TILES;
+  uint last_tile = (outputs - 1) / 16;
+  uint first_row = get_group_id(1) * height;
+  uint count = min(height, rows - first_row);
+  x += x_offset + (ulong)first_row * inputs;
   y += y_offset;
   if (bias) bias += bias_offset + first;
   if (residual) residual += residual_offset;
-  panels += (ulong)first_panel * inputs * 16;
   uint blocks = inputs / W_BLOCK;
 
-  float16 sums[PANELS * 16];  // per row of x, its sixteen outputs: 4 KiB, beside the 2 KiB of `w` in the first cache
-  for (uint n = 0; n < PANELS * 16; ++n) sums[n] = 0.0f;
-  float16 w[DEPTH];
-  for (uint from = 0; from < inputs; from += DEPTH) {
-    uint width = min((uint)DEPTH, inputs - from);
-    for (uint i = 0; i < width; i += W_STEP)
-      expand(weight_block(weights, tile, blocks, (from + i) / W_BLOCK), (from + i) % W_BLOCK, w + i);
-    for (uint panel = 0; panel < count; ++panel) {
-      __global const float *xs = panels + ((ulong)panel * inputs + from) * 16;
-      float16 a[16];
+  float16 sums[ROWS * TILES];
+  for (uint n = 0; n < ROWS * TILES; ++n) sums[n] = 0.0f;
+#if !W_IS_FLOAT
+  float16 w[TILES * REACH];
+#endif
+  for (uint from = 0; from < inputs; from += REACH) {
+    uint width = min((uint)REACH, inputs - from);
+    weights_t b[TILES];  // tiles past the end repeat the last
 #pragma unroll
-      for (uint row = 0; row < 16; ++row) a[row] = sums[panel * 16 + row];
-      for (uint i = 0; i < width; ++i, xs += 16) {
-        float16 wi = w[i];
+    for (uint t = 0; t < TILES; ++t) b[t] = weight_block(weights, min(tile + t, last_tile), blocks, from / W_BLOCK);
+#if !W_IS_FLOAT
+    for (uint t = 0; t < TILES; ++t) {
+      for (uint i = 0; i < width; i += W_STEP)
+        expand(weight_block(weights, min(tile + t, last_tile), blocks, (from + i) / W_BLOCK), (from + i) % W_BLOCK,
+               w + t * REACH + i);
+    }
+#endif
+    for (uint row = 0; row < count; row += ABREAST) {
 #pragma unroll
-        for (uint row = 0; row < 16; ++row) a[row] = fma(wi, (float16)xs[row], a[row]);
+      for (uint t = 0; t < TILES; ++t) {
+#pragma unroll
+        for (uint n = 0; n < LINES; ++n)
+          PREFETCH(b[t] + ROUND_BYTES + (row / ABREAST * LINES + n) * 64);
+      }
+      __global const float *xs[ABREAST];  // rows past the end repeat the last
+      float16 s[ABREAST * TILES];
+#pragma unroll
+      for (uint r = 0; r < ABREAST; ++r) xs[r] = x + (ulong)min(row + r, count - 1) * inputs + from;
+#pragma unroll
+      for (uint n = 0; n < ABREAST * TILES; ++n) s[n] = sums[row * TILES + n];
+      for (uint i = 0; i < width; ++i) {
+        float16 wi[TILES];
+#pragma unroll
+        for (uint t = 0; t < TILES; ++t) wi[t] = BLOCK_WEIGHT(t, i);
+#pragma unroll
+        for (uint r = 0; r < ABREAST; ++r) {
+          float16 v = xs[r][i];
+#pragma unroll
+          for (uint t = 0; t < TILES; ++t) s[r * TILES + t] = fma(wi[t], v, s[r * TILES + t]);
+        }
       }
 #pragma unroll
-      for (uint row = 0; row < 16; ++row) sums[panel * 16 + row] = a[row];
+      for (uint n = 0; n < ABREAST * TILES; ++n) sums[row * TILES + n] = s[n];
     }
   }
-  uint last = min(count * 16, rows - first_panel * 16);
-  for (uint row = 0; row < last; ++row)
-    finish16(sums[row], bias, residual, y, (ulong)(first_panel * 16 + row) * stride + first + tile * 16, tile * 16,
-             outputs, activation);
+  for (uint row = 0; row < count; ++row) {
+    ulong at = (ulong)(first_row + row) * stride + first;
+    for (uint t = 0; t < TILES && tile + t <= last_tile; ++t)
+      finish16(sums[row * TILES + t], bias, residual, y, at + (tile + t) * 16, (tile + t) * 16, outputs, activation);
+  }
 }
 
 // weights → plain [outputs, inputs] f32 for a library's matrix product.

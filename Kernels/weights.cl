@@ -59,6 +59,7 @@
 #define W_GROUP W_FORM(PICK_GROUP)
 #define W_OFFSET W_FORM(PICK_OFFSET)
 #define W_QUANTISED (W_BLOCK > 1)
+#define W_IS_FLOAT (W_SCALES == 0)
 // Bytes of one block of a tile.
 #define W_TILE_BYTES (32 * W_SCALES + 64 * W_WORDS)
 // Inputs that are expanded at once.

@@ -44,6 +44,8 @@ struct Traits: Sendable {
   let isCPU: Bool
   let maxWorkGroup: Int
   let localMemory: Int  // bytes
+  /// Floats in a register.
+  var vectorWidth = 1
   /// Matrix units for f16 and bf16, as Kernels/fragment.cl uses them.
   var hasMatrixUnits = false
   var tuning = Tuning()
@@ -114,7 +116,7 @@ final class Launcher {
     trials = Trials(queue)
     traits = Traits(
       isCPU: queue.device.kind == .cpu, maxWorkGroup: queue.device.maxWorkGroup,
-      localMemory: queue.device.localMemory,
+      localMemory: queue.device.localMemory, vectorWidth: queue.device.vectorWidth,
       hasMatrixUnits: queue.capabilities.matrixM16N8K16 && queue.capabilities.matrixM16N8K16BFloat,
       tuning: .stored(for: queue.device))
   }

@@ -23,6 +23,8 @@ public final class Device: Sendable, CustomStringConvertible {
   public let computeUnits, maxWorkGroup: Int
   /// In bytes: local memory of a work-group, all memory, and the largest single buffer.
   public let localMemory, globalMemory, maxAllocation: Int
+  /// Floats in a register: CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT.
+  public let vectorWidth: Int
   public let extensions: Set<String>
   /// What is known about this device's driver, beyond what it says of itself.
   public let quirks: [Quirk]
@@ -59,6 +61,7 @@ public final class Device: Sendable, CustomStringConvertible {
     localMemory = min(bytes(CL_DEVICE_LOCAL_MEM_SIZE), pretence?.localMemory ?? .max)
     globalMemory = bytes(CL_DEVICE_GLOBAL_MEM_SIZE)
     maxAllocation = min(bytes(CL_DEVICE_MAX_MEM_ALLOC_SIZE), pretence?.maxAllocation ?? .max)
+    vectorWidth = Int(Device.value(id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, cl_uint(1)))
     extensions = Set(
       Device.text(id, CL_DEVICE_EXTENSIONS).split(separator: " ").map(String.init)
         .filter { pretence?.keeps($0) ?? true })

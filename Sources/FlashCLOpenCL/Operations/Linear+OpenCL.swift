@@ -9,7 +9,7 @@ extension Linear: OpenCLOperation {
     traits.order(gpu: [group, tiled], cpu: [lanes, blocks], any: [items]) + [matrix, clblast]
   }
 
-  static let tunables = [slices, groups, panels]
+  static let tunables = [slices, groups, rows, tilesAbreast]
 
   private static let file = KernelFile("linear", including: ["norm", "weights"])
 
@@ -120,24 +120,28 @@ extension Linear: OpenCLOperation {
   /// A row of x with the sums of its groups of 16 or more, whole vectors: what an item of `lanes` keeps of it.
   private var preparedBytes: Int { 4 * ((x.columns + (x.columns + 15) / 16 + 15) / 16 * 16) }
 
-  /// Sixteens of rows for which a block of weights is expanded once; PANELS in the kernel.
-  private static let panels = Tunable(
-    Linear.self, "panels", of: [1, 2, 4], for: ["blocks"], intensity: { 2 * 16 * Double($0) / 4 }
-  ) { _ in 4 }
+  /// Rows for which an item expands its weights once, at most; ROWS in the kernel, where 8 or 6 of them are summed abreast.
+  private static let rows = Tunable(
+    Linear.self, "rows", of: [24, 48, 120], for: ["blocks"], intensity: { 2 * Double($0) / 4 }
+  ) { _ in 120 }
+
+  /// Tiles of an item side by side: three where sixteen floats are one register, of which there are 32 then.
+  private static let tilesAbreast = Tunable(Linear.self, "tiles", of: [1, 3], for: ["blocks"]) {
+    $0.vectorWidth >= 16 ? 3 : 1
+  }
 
   private static let blocks = Strategy<Linear>(
     "blocks", unfit: { op, _ in op.prefillUnfit }
   ) { op, launcher in
-    let (count, panelsAtOnce) = ((op.x.rows + 15) / 16, launcher.traits[panels])
-    let panels = try launcher.queue.allocate(count * 16 * op.x.columns * 4)
-    try launcher.launch(
-      "linear_panels", in: file, op.defines(.f32, launcher), global: [(op.x.columns + 15) / 16, count],
-      [.tensor(op.x), .buffer(panels), .uint(op.x.rows), .uint(op.x.columns)])
+    let (abreast, rows) = (launcher.traits[tilesAbreast], launcher.traits[rows])
     for part in try op.weight.parts() {
+      let columns = (tiles(part.outputs) + abreast - 1) / abreast
+      // Four items for each compute unit, or more, where there are rows enough: no unit waits long for the last.
+      let fair = op.x.rows * columns / (4 * launcher.queue.device.computeUnits)
+      let height = min(rows, max(24, fair / 24 * 24))
       try op.launch(
-        "linear_blocks", launcher, part,
-        global: [tiles(part.outputs), (count + panelsAtOnce - 1) / panelsAtOnce],
-        local: [1, 1], x: [.buffer(panels)])
+        "linear_blocks", launcher, part, global: [columns, (op.x.rows + height - 1) / height], local: [1, 1],
+        extra: [.uint(height)])
     }
   }
 
@@ -188,18 +192,18 @@ extension Linear: OpenCLOperation {
   private func defines(_ type: ElementType, _ launcher: Launcher) -> Defines {
     [
       "W_TYPE": type.rawValue, "SLICES": "\(launcher.traits[Self.slices])",
-      "PANELS": "\(launcher.traits[Self.panels])",
+      "ROWS": "\(launcher.traits[Self.rows])", "TILES": "\(launcher.traits[Self.tilesAbreast])",
     ]
   }
 
   private func launch(
     _ kernel: String, _ launcher: Launcher, _ part: TiledWeight.Part, global: [Int], local: [Int]? = nil,
-    x operand: [Operand]? = nil
+    extra: [Operand] = []
   ) throws {
     try launcher.launch(
       kernel, in: Self.file, defines(part.type, launcher), global: global, local: local,
-      (operand ?? [.tensor(x)])
-        + operands(part, outputs: part.outputs, bias, activation, residual, [.tensor(y)], columns))
+      [.tensor(x)]
+        + operands(part, outputs: part.outputs, bias, activation, residual, [.tensor(y)], columns) + extra)
   }
 
   /// Norm and gate included: `shape` is the launch's for so many outputs.
