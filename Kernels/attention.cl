@@ -26,8 +26,8 @@
 //   HAS_VALUE   t_pv …                                        relative values, by attention_rows alone
 //
 // This file is what all strategies share; they stand in attention_rows.cl (any device), attention_prefill.cl,
-// attention_matrix.cl and attention_decode.cl; attention_weights.cl shows the weights.
-// Defines: D, DV, head sizes; X_TYPE, Q_TYPE, K_TYPE storages; PAGED 0|1; PAGE, keys of a page; QUANTISED 0|1, K_TYPE is q8_0; KIND 0 product,
+// attention_matrix.cl, attention_split.cl and attention_lanes.cl; attention_weights.cl shows the weights.
+// Defines: D, DV, head sizes; APPENDS 0|1, the kernel writes the cache too; X_TYPE, Q_TYPE, K_TYPE storages; PAGED 0|1; PAGE, keys of a page; QUANTISED 0|1, K_TYPE is q8_0; KIND 0 product,
 // 1 Gaussian, 2 additive; TILE, keys of a tile; LISTED 0|1. Reference: Attention.compute. Cases: AttentionCases.
 
 #ifndef D
@@ -73,17 +73,24 @@
 #ifndef HAS_VALUE
 #define HAS_VALUE 0
 #endif
+#ifndef APPENDS
+#define APPENDS 0
+#endif
+#if APPENDS
+#define CACHED
+#else
+#define CACHED const
+#endif
 
-typedef char q8_0_t;
 #define Q_T JOIN(Q_TYPE, _t)
 #define Q_LOAD(p, i) JOIN(load_, Q_TYPE)(p, i)
 #define K_T JOIN(K_TYPE, _t)
 
 #define ARGUMENTS                                                                                                   \
-  __global const Q_T *q, ulong q_offset, ulong q_b, ulong q_h, ulong q_i, __global const K_T *keys,                 \
-      ulong keys_offset, ulong keys_b, ulong keys_h, ulong keys_j, __global const K_T *values, ulong values_offset, \
-      ulong values_b, ulong values_h, ulong values_j, __global const half *key_scales,                              \
-      __global const half *value_scales, __global const int *lengths, ulong lengths_offset,                         \
+  __global const Q_T *q, ulong q_offset, ulong q_b, ulong q_h, ulong q_i, __global CACHED K_T *keys,                \
+      ulong keys_offset, ulong keys_b, ulong keys_h, ulong keys_j, __global CACHED K_T *values,                     \
+      ulong values_offset, ulong values_b, ulong values_h, ulong values_j, __global CACHED half *key_scales,        \
+      __global CACHED half *value_scales, __global const int *lengths, ulong lengths_offset,                        \
       __global const int *table, ulong table_offset, uint table_stride, uint limit,                                 \
       __global const int *query_starts, ulong query_starts_offset, int query_total,                                 \
       __global const int *key_starts, ulong key_starts_offset, __global X_T *y, ulong y_offset, ulong y_b,          \

@@ -1,38 +1,20 @@
-// attention_split, attention_lanes, attention_merge: few rows, the keys in splits. See attention.cl for operands and terms.
+// What attention_split and attention_lanes share: few rows, the keys in splits. See attention.cl for operands and terms.
 //
-//   attention_split   a group of SPLIT items takes SPLIT keys of one row and key head, an item a key; GPUs
-//   attention_lanes   one item takes SPLIT keys of one row and key head for HEADS query heads at once, sixteen keys a
-//                     vector; CPU devices
-//   attention_merge   joins the splits by their log-sum-exps; after lanes the item that makes a row's last split does it
-//
-// Splits stand at multiples of SPLIT keys, so that a row's bits do not depend on its neighbours; where a window leaves out
-// the first ones, split 0 is the first with a key in the row's run.
-// partial   [B, Hq, Lq, splits, Dv + 2]  f32; a split's sums, then its maximum and its denominator
-// made      [B · Lq, Hq / HEADS]         u32; splits that attention_lanes has made, 0 before and after
-// Defines: SPLIT; HEADS, divides the group.
+// Splits stand at multiples of SPLIT keys, so that a row's bits do not depend on its neighbours; where a window leaves out the
+// first ones, split 0 is the first with a key in the run. Whoever makes the last split of a row joins them all by their
+// log-sum-exps.
+// partial   [B, Hq, Lq, splits and nodes, Dv + 2]  f32; a split's sums, then its maximum and its denominator
+// made      u32; how many splits, or nodes, are made; 0 before and after
+// Defines: SPLIT.
 
-#ifndef HEADS
-#define HEADS 1
-#endif
 #ifndef SPLIT
 #define SPLIT 128
 #endif
-#define SPLIT_ARGUMENTS , __global float *partial, uint splits
-#define PARTIAL(b, h, i, split) (((((ulong)(b)*heads + (h)) * queries + (i)) * splits + (split)) * (DV + 2))
-
-#define ROW_OF_GROUP                                  \
-  uint b = get_group_id(2) / queries;                 \
-  int i = get_group_id(2) % queries;                  \
-  Sequence s = SEQUENCE(b);                           \
-  if (i >= s.queries) return;                         \
-  int2 run = KEYS_OF(i, s);                           \
-  uint split = get_group_id(1);                       \
-  int from = (run.x / SPLIT + (int)split) * SPLIT;    \
-  int skipped = max(run.x - from, 0);                 \
-  int width = clamp(run.y - from, 0, SPLIT);          \
-  q += q_offset + b * q_b + (s.q_row + (ulong)i) * q_i; \
-  y += y_offset + b * y_b + (s.q_row + (ulong)i) * y_i; \
-  if (lse) lse += lse_offset + b * lse_b + (s.q_row + (ulong)i) * lse_i
+#define NODE 16
+#define NODES(splits) ((splits) / NODE + 2)  // in any run of so many splits
+#define SPLIT_ARGUMENTS , __global float *partial, uint splits, volatile __global uint *made
+#define PARTIAL(b, h, i, split) \
+  (((((ulong)(b)*heads + (h)) * queries + (i)) * (splits + NODES(splits)) + (split)) * (DV + 2))
 
 // A row's numbers after the last split: the sink joins, the log-sum-exp goes out; the result is what divides the sums.
 inline float finish(float *greatest, float denominator, float sink, __global float *lse, float *rescale) {
@@ -44,281 +26,17 @@ inline float finish(float *greatest, float denominator, float sink, __global flo
   return denominator;
 }
 
-#if GROUPS
-__kernel __attribute__((reqd_work_group_size(SPLIT, 1, 1))) void attention_split(ARGUMENTS SPLIT_ARGUMENTS) {
-  __local float row[D];
-  __local float p[SPLIT];
-  __local float scratch[SPLIT];
-  uint lane = get_local_id(0);
-  uint key_head = get_group_id(0);
-  ROW_OF_GROUP;
-  int j = from + (int)lane;
-  for (uint n = 0; n < group; ++n) {
-    uint h = key_head * group + n;
-    barrier(CLK_LOCAL_MEM_FENCE);
-    for (uint d = lane; d < D; d += SPLIT) row[d] = Q_SCALED(Q_LOAD(q, h * q_h + d));
-    barrier(CLK_LOCAL_MEM_FENCE);
-    float score = -INFINITY;
-    if ((int)lane >= skipped && (int)lane < width && KEPT(b, h, i, j, s)) {
-      ulong key = KEY_AT(b, key_head, j);
-      score = 0.0f;
-      for (uint d = 0; d < D; ++d) score = ADD_TERM(score, row[d], KEY(key, d), d);
-      score = SCORED(SCORE(score), b, h, i, j, s);
-    }
-    scratch[lane] = score;
-    barrier(CLK_LOCAL_MEM_FENCE);
-    for (uint half_size = SPLIT / 2; half_size > 0; half_size /= 2) {
-      if (lane < half_size) scratch[lane] = fmax(scratch[lane], scratch[lane + half_size]);
-      barrier(CLK_LOCAL_MEM_FENCE);
-    }
-    float greatest = scratch[0];
-    barrier(CLK_LOCAL_MEM_FENCE);
-    float weight = score == -INFINITY ? -0.0f : exp(score - SHIFT(greatest));
-    scratch[lane] = weight;
-    p[lane] = weight * WEIGHED(b, h, i, j);
-    barrier(CLK_LOCAL_MEM_FENCE);
-    for (uint half_size = SPLIT / 2; half_size > 0; half_size /= 2) {
-      if (lane < half_size) scratch[lane] += scratch[lane + half_size];
-      barrier(CLK_LOCAL_MEM_FENCE);
-    }
-    float denominator = scratch[0], rescale = 1.0f;
-    if (splits == 1) denominator = finish(&greatest, denominator, SINK(h), lane == 0 && lse ? lse + h * lse_h : 0, &rescale);
-    __global float *out = partial + PARTIAL(b, h, i, split);
-    for (uint d = lane; d < DV; d += SPLIT) {
-      float sum = 0.0f;
-      for (int key = skipped; key < width; ++key)
-        if (as_int(p[key]) >= 0 || isnan(p[key]))
-          sum = fma(p[key], VALUE(VALUE_AT(b, key_head, from + key), d), sum);
-      if (splits == 1)
-        X_STORE(y, h * y_h + d, denominator == 0.0f ? 0.0f : sum * rescale / denominator);
-      else
-        out[d] = sum;
-    }
-    if (lane == 0 && splits > 1) {
-      out[DV] = greatest;
-      out[DV + 1] = denominator;
-    }
-  }
-}
-#endif
-
-// `count` elements of a row of y from `first` on: Σ e^(mₛ − m)·sumsₛ / (Σ e^(mₛ − m)·denominatorₛ + e^(sink − m)) over the splits,
-// which lie at `in`. Of one that is the whole row the exponentials are taken once.
-INLINE void merge(__global const float *in, uint splits, float sink, __global X_T *y, ulong out, __global float *lse,
-                  uint first, const uint count) {
-  float greatest = -INFINITY;
-  for (uint split = 0; split < splits; ++split) greatest = fmax(greatest, in[split * (DV + 2) + DV]);
-  float sums[DV], denominator = 0.0f;
+// Of `splits` splits that lie at `in`: m = max mₛ, and of `count` elements from `first` on Σ e^(mₛ − m)·sumsₛ. Returns
+// Σ e^(mₛ − m)·denominatorₛ. A split without keys, or one alone, changes no bit.
+INLINE float join(__global const float *in, uint splits, uint first, const uint count, float *sums, float *greatest) {
+  float m = -INFINITY, denominator = 0.0f;
+  for (uint split = 0; split < splits; ++split) m = fmax(m, in[split * (DV + 2) + DV]);
   for (uint e = 0; e < count; ++e) sums[e] = 0.0f;
   for (uint split = 0; split < splits; ++split, in += DV + 2) {
-    float weight = exp(in[DV] - SHIFT(greatest));
+    float weight = exp(in[DV] - SHIFT(m));
     for (uint e = 0; e < count; ++e) sums[e] = fma(weight, in[first + e], sums[e]);
     denominator = fma(weight, in[DV + 1], denominator);
   }
-  float rescale;
-  denominator = finish(&greatest, denominator, sink, lse, &rescale);
-  for (uint e = 0; e < count; ++e)
-    X_STORE(y, out + first + e, denominator == 0.0f ? 0.0f : sums[e] * rescale / denominator);
-}
-
-#if DV % 16 == 0 && (PAGED || D % 16 == 0)
-// Sixteen keys of one head are as long as a page of memory, where a processor's own prefetch ends.
-#ifdef HAS_PREFETCH
-#define PREFETCH(p) __builtin_prefetch((const void *)(ulong)(p))
-#else
-#define PREFETCH(p)
-#endif
-// Keys from the one in use to the one asked for: 8 KiB of a head's keys, in 16 to 64 of them.
-#define AHEAD clamp(512 / (D * (int)sizeof(K_T)), 1, 4) * 16
-#define VECTORS (DV / 16)
-// Vectors of a value held per head: HEADS · AT_ONCE ≤ 16 of the 32 registers.
-#define AT_ONCE (VECTORS % 8 == 0 && HEADS <= 2 ? 8 : VECTORS % 4 == 0 ? 4 : VECTORS % 2 == 0 ? 2 : 1)
-
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_lanes(ARGUMENTS SPLIT_ARGUMENTS,
-                                                                             volatile __global uint *made) {
-  uint first_head = get_group_id(0) * HEADS;
-  uint key_head = first_head / group;
-  ROW_OF_GROUP;
-
-  float row[HEADS][D];
-#pragma unroll
-  for (uint n = 0; n < HEADS; ++n)
-    for (uint d = 0; d < D; ++d) row[n][d] = Q_SCALED(Q_LOAD(q, (first_head + n) * q_h + d));
-  float scores[HEADS][SPLIT] __attribute__((aligned(64)));
-  float16 lane_max[HEADS];
-#pragma unroll
-  for (uint n = 0; n < HEADS; ++n) lane_max[n] = -INFINITY;
-  int16 lane_index = (int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  int begin = skipped / 16 * 16;
-  for (int at = begin; at < width; at += 16) {
-#if PAGED
-    ulong k = KEY_AT(b, key_head, from + at);
-    ulong ahead = KEY_AT(b, key_head, min(from + at + AHEAD, run.y - 1) / 16 * 16);
-    float16 even[HEADS], odd[HEADS];
-#pragma unroll
-    for (uint n = 0; n < HEADS; ++n) even[n] = odd[n] = 0.0f;
-    for (uint block = 0; block < D; block += ALIKE) {
-      float16 key_scales16 = KEY_SCALES(k, block);
-#if QUANTISED
-      PREFETCH(key_scales + ahead / ALIKE + block / ALIKE * 16);
-#endif
-      for (uint d = block; d + 1 < block + ALIKE; d += 2) {
-        float16 k0 = KEY16(k, d, key_scales16), k1 = KEY16(k, d + 1, key_scales16);
-        PREFETCH(keys + ahead + d * 16);
-        PREFETCH(keys + ahead + d * 16 + 16);
-#pragma unroll
-        for (uint n = 0; n < HEADS; ++n) {
-          even[n] = ADD_TERM(even[n], (float16)row[n][d], k0, d);
-          odd[n] = ADD_TERM(odd[n], (float16)row[n][d + 1], k1, d + 1);
-        }
-      }
-    }
-#if D % 2
-#pragma unroll
-    for (uint n = 0; n < HEADS; ++n)
-      even[n] = ADD_TERM(even[n], (float16)row[n][D - 1], KEY16(k, D - 1, 1.0f), D - 1);
-#endif
-#pragma unroll
-    for (uint n = 0; n < HEADS; ++n) vstore16(SCORE(even[n] + odd[n]), 0, scores[n] + at);
-#else
-    for (int key = at; key < at + 16; ++key)
-#pragma unroll
-      for (uint n = 0; n < HEADS; ++n) {
-        float score = 0.0f;
-        if (key >= skipped && key < width) {
-          ulong k = KEY_AT(b, key_head, from + key);
-#if KIND == 0
-          float16 sum = 0.0f;
-          for (uint d = 0; d < D; d += 16) sum = fma(vload16(0, row[n] + d), JOIN(load16_, K_TYPE)(keys, k + d), sum);
-          score = sum16(sum);
-#else
-          for (uint d = 0; d < D; ++d) score = ADD_TERM(score, row[n][d], KEY(k, d), d);
-#endif
-        }
-        scores[n][key] = SCORE(score);
-      }
-#endif
-#pragma unroll
-    for (uint n = 0; n < HEADS; ++n) {
-#if HAS_KEEP || HAS_SCORE
-      for (int key = max(at, skipped); key < min(at + 16, width); ++key) {
-        uint h = first_head + n;
-        scores[n][key] =
-            KEPT(b, h, i, from + key, s) ? SCORED(scores[n][key], b, h, i, from + key, s) : -INFINITY;
-      }
-#endif
-      float16 x = vload16(0, scores[n] + at);
-      if (at < skipped || at + 16 > width) {
-        int16 key = at + lane_index;
-        x = select(x, (float16)-INFINITY, key < skipped | key >= width);
-        vstore16(x, 0, scores[n] + at);
-      }
-      lane_max[n] = fmax(lane_max[n], x);
-    }
-  }
-  float greatest[HEADS], denominator[HEADS], rescale[HEADS];
-#pragma unroll
-  for (uint n = 0; n < HEADS; ++n) {
-    uint h = first_head + n;
-    greatest[n] = max16(lane_max[n]);
-    rescale[n] = 1.0f;
-    float16 total = 0.0f;
-    for (int at = begin; at < width; at += 16) {
-      float16 x = vload16(0, scores[n] + at);
-      float16 e = select(exp16(x - SHIFT(greatest[n])), (float16)-0.0f, x == -INFINITY);
-      total += e;
-      vstore16(e, 0, scores[n] + at);
-    }
-    denominator[n] = sum16(total);
-    if (splits == 1)
-      denominator[n] = finish(&greatest[n], denominator[n], SINK(h), lse ? lse + h * lse_h : 0, &rescale[n]);
-#if HAS_WEIGHT
-    for (int key = skipped; key < width; ++key) scores[n][key] *= WEIGHED(b, h, i, from + key);
-#endif
-  }
-  for (uint vector = 0; vector < VECTORS; vector += AT_ONCE) {
-    float16 sums[HEADS][AT_ONCE];
-#pragma unroll
-    for (uint n = 0; n < HEADS; ++n)
-#pragma unroll
-      for (uint c = 0; c < AT_ONCE; ++c) sums[n][c] = 0.0f;
-    for (int at = begin; at < width; at += 16) {
-      ulong run_values = VALUE_AT(b, key_head, from + at);
-#if PAGED
-      ulong ahead = VALUE_AT(b, key_head, min(from + at + AHEAD, run.y - 1));
-#endif
-#if QUANTISED
-      PREFETCH(value_scales + ahead / ALIKE + vector * 16 / ALIKE * 16);
-      float value_scales16[(AT_ONCE + 1) / 2][16];
-      for (uint c = 0; c < AT_ONCE; c += 2) vstore16(VALUE_SCALES(run_values, (vector + c) * 16), 0, value_scales16[c / 2]);
-#endif
-      for (int key = max(at, skipped); key < min(at + 16, width); ++key) {
-#if HAS_KEEP || HAS_SCORE
-        bool takes_part = false;
-#pragma unroll
-        for (uint n = 0; n < HEADS; ++n)
-          takes_part = takes_part || as_int(scores[n][key]) >= 0 || isnan(scores[n][key]);
-        if (!takes_part) continue;
-#endif
-        ulong v = run_values + (key - at) * VALUE_STEP;
-#pragma unroll
-        for (uint c = 0; c < AT_ONCE; ++c) {
-          float16 value = VALUE16(v, (vector + c) * 16, value_scales16[c / 2][key - at]);
-#if PAGED
-          PREFETCH(values + ahead + (key - at) * VALUE_STEP + (vector + c) * 16);
-#endif
-#pragma unroll
-          for (uint n = 0; n < HEADS; ++n) {
-            float16 sum = fma((float16)(scores[n][key]), value, sums[n][c]);
-#if HAS_KEEP || HAS_SCORE
-            if (as_int(scores[n][key]) < 0) sum = sums[n][c];
-#endif
-            sums[n][c] = sum;
-          }
-        }
-      }
-    }
-#pragma unroll
-    for (uint n = 0; n < HEADS; ++n) {
-      uint h = first_head + n;
-#pragma unroll
-      for (uint c = 0; c < AT_ONCE; ++c) {
-        uint d = (vector + c) * 16;
-        if (splits == 1)  // divided as attention_merge divides, so that bits do not depend on the number of splits
-          X_STORE16(y, h * y_h + d,
-                    denominator[n] == 0.0f ? (float16)0.0f : sums[n][c] * rescale[n] / denominator[n]);
-        else
-          vstore16(sums[n][c], 0, partial + PARTIAL(b, h, i, split) + d);
-      }
-    }
-  }
-  for (uint n = 0; n < HEADS && splits > 1; ++n) {
-    __global float *out = partial + PARTIAL(b, first_head + n, i, split);
-    out[DV] = greatest[n];
-    out[DV + 1] = denominator[n];
-  }
-  if (splits == 1) return;
-  made += get_group_id(2) * get_num_groups(0) + get_group_id(0);
-  mem_fence(CLK_GLOBAL_MEM_FENCE);
-  if (atomic_inc(made) < splits - 1) return;
-  *made = 0;
-  mem_fence(CLK_GLOBAL_MEM_FENCE);
-  for (uint n = 0; n < HEADS; ++n) {
-    uint h = first_head + n;
-    merge(partial + PARTIAL(b, h, i, 0), splits, SINK(h), y, h * y_h, lse ? lse + h * lse_h : 0, 0, DV);
-  }
-}
-#endif
-
-// One item per element of a row of y.
-__kernel void attention_merge(ARGUMENTS SPLIT_ARGUMENTS) {
-  uint element = get_global_id(0);
-  uint h = get_global_id(1);
-  uint b = get_global_id(2) / queries;
-  int i = get_global_id(2) % queries;
-  Sequence s = SEQUENCE(b);
-  if (element >= DV || i >= s.queries) return;
-  ulong row = s.q_row + (ulong)i;
-  merge(partial + PARTIAL(b, h, i, 0), splits, SINK(h), y, y_offset + b * y_b + h * y_h + row * y_i,
-        element == 0 && lse ? lse + lse_offset + b * lse_b + h * lse_h + row * lse_i : 0, element, 1);
+  *greatest = m;
+  return denominator;
 }

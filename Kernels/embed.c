@@ -12,6 +12,9 @@ FILE_TEXT(attention) = {
 FILE_TEXT(attention_decode) = {
 #embed "attention_decode.cl" suffix(, )
   0};
+FILE_TEXT(attention_lanes) = {
+#embed "attention_lanes.cl" suffix(, )
+  0};
 FILE_TEXT(attention_matrix) = {
 #embed "attention_matrix.cl" suffix(, )
   0};
@@ -21,8 +24,14 @@ FILE_TEXT(attention_prefill) = {
 FILE_TEXT(attention_rows) = {
 #embed "attention_rows.cl" suffix(, )
   0};
+FILE_TEXT(attention_split) = {
+#embed "attention_split.cl" suffix(, )
+  0};
 FILE_TEXT(attention_weights) = {
 #embed "attention_weights.cl" suffix(, )
+  0};
+FILE_TEXT(cache) = {
+#embed "cache.cl" suffix(, )
   0};
 FILE_TEXT(cache_append) = {
 #embed "cache_append.cl" suffix(, )
@@ -97,10 +106,13 @@ static const struct {
   {"argmax.cl", argmax},
   {"attention.cl", attention},
   {"attention_decode.cl", attention_decode},
+  {"attention_lanes.cl", attention_lanes},
   {"attention_matrix.cl", attention_matrix},
   {"attention_prefill.cl", attention_prefill},
   {"attention_rows.cl", attention_rows},
+  {"attention_split.cl", attention_split},
   {"attention_weights.cl", attention_weights},
+  {"cache.cl", cache},
   {"cache_append.cl", cache_append},
   {"cache_copy.cl", cache_copy},
   {"ceilings.cl", ceilings},

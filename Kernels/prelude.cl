@@ -15,6 +15,7 @@
 typedef float f32_t;
 typedef half f16_t;
 typedef ushort bf16_t;
+typedef char q8_0_t;  // elements of a cache, whose scales lie beside them
 
 inline ushort bf16_bits(float x) {
   uint bits = as_uint(x);
@@ -45,6 +46,16 @@ inline ushort16 bf16_bits16(float16 x) {
 // 0 leaves out the kernels of large groups, which are made for GPUs and take a CPU device's compiler the longest.
 #ifndef GROUPS
 #define GROUPS 1
+#endif
+
+// Between groups of one launch: what an item wrote before is there for whoever sees what it writes after (an atomic counter).
+// OpenCL C 1.2 promises that within a group alone; drivers keep it beyond, or have a stronger fence.
+#if defined(HAS_MEMBAR)
+#define DEVICE_FENCE() asm volatile("membar.gl;" : : : "memory")
+#elif defined(HAS_AGENT_FENCE)
+#define DEVICE_FENCE() __builtin_amdgcn_fence(__ATOMIC_SEQ_CST, "agent")
+#else
+#define DEVICE_FENCE() mem_fence(CLK_GLOBAL_MEM_FENCE)
 #endif
 
 // The storage of activations: f32, f16 or bf16.
@@ -124,7 +135,7 @@ inline float16 tanh16(float16 x) {
   return select(copysign(-m / (m + 2.0f), x), x, isnan(x));
 }
 
-// Rotary positions, for rope and cache_append. Pair `pair` is elements (pair, pair + pairs), or (2·pair, 2·pair + 1).
+// Rotary positions, for rope and caches. Pair `pair` is elements (pair, pair + pairs), or (2·pair, 2·pair + 1).
 inline uint2 rope_pair(uint pair, uint pairs, int adjacent) {
   return adjacent ? (uint2)(2 * pair, 2 * pair + 1) : (uint2)(pair, pair + pairs);
 }

@@ -10,6 +10,8 @@ public protocol Operation {
   var inputs: [Tensor] { get }
   /// Tensors that are written, every element.
   var outputs: [Tensor] { get }
+  /// Tensors that are read and may hold something else afterwards.
+  var overwritten: [Tensor] { get }
   /// Arithmetic and memory traffic of the whole call, counted from the formula.
   var cost: Cost { get }
 }
@@ -26,6 +28,7 @@ public struct Cost: Sendable {
 }
 
 extension Operation {
+  public var overwritten: [Tensor] { [] }
   /// Bytes of all listed inputs and outputs.
   var tensorBytes: Double { (inputs + outputs).reduce(0) { $0 + Double($1.type.bytes($1.count)) } }
 }

@@ -178,7 +178,8 @@ extension GELUMultiply: Batched {
 
 extension Attention: Batched {
   static let member = "sequence"
-  var members: Int { batch }
+  // What is appended is so once.
+  var members: Int { appending == nil ? batch : 0 }
 
   /// The sequence in a call of one, with its own lengths: ragged rows and keys are cut out, caches and tables shared.
   func alone(_ b: Int, on bench: Workbench) throws -> Alone {

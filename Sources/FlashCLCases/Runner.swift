@@ -267,7 +267,8 @@ private final class Judge {
       worst = Deviation.worst(worst + verdict.worst)
       stray = stray ?? expectation.stray(got, output: i)
     }
-    let damage = try bench.damage(outputs: trial.operation.outputs + (trial.witness?.outputs ?? []))
+    let damage = try bench.damage(
+      outputs: trial.operation.outputs + trial.operation.overwritten + (trial.witness?.outputs ?? []))
     var outcome: CaseResult
     if wrong > 0 {
       outcome = result(.failed, "\(wrong) of \(count) elements are wrong; \(worst[0])")

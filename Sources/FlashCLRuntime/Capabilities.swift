@@ -68,6 +68,11 @@ public struct Capabilities: Sendable, Equatable, LosslessStringConvertible {
   /// PTX `shfl.sync`.
   public var warpShuffle = false
 
+  /// PTX `membar.gl`: a fence between groups.
+  public var membar = false
+  /// `__builtin_amdgcn_fence` for the whole device: AMD's own OpenCL orders the groups of one launch by nothing less.
+  public var agentFence = false
+
   /// `__builtin_prefetch`, on CPU devices: OpenCL C's own `prefetch` does nothing there.
   public var prefetch = false
 
@@ -91,6 +96,8 @@ public struct Capabilities: Sendable, Equatable, LosslessStringConvertible {
     if asynchronousCopies { defines.append(Define("HAS_CP_ASYNC")) }
     if warpShuffle { defines.append(Define("HAS_WARP_SHUFFLE")) }
     if prefetch { defines.append(Define("HAS_PREFETCH")) }
+    if membar { defines.append(Define("HAS_MEMBAR")) }
+    if agentFence { defines.append(Define("HAS_AGENT_FENCE")) }
     return defines
   }
 
@@ -175,6 +182,14 @@ public struct Capabilities: Sendable, Equatable, LosslessStringConvertible {
       worthTrying: { device, _ in device.extensions.contains("cl_khr_integer_dot_product") },
       assume: { $0.integerDotProduct = true },
       body: "out[item] = dot_4x8packed_ss_int(0x01FF0203u, 0x04030201u + (uint)(item << 24)) - 8;"),
+    Probe(
+      name: "agent-fence",
+      worthTrying: { device, _ in device.extensions.contains("cl_amd_device_attribute_query") },
+      assume: { $0.agentFence = true },
+      body: """
+        __builtin_amdgcn_fence(__ATOMIC_SEQ_CST, "agent");
+        out[item] = item;
+        """),
     Probe(
       name: "prefetch",
       worthTrying: { device, _ in device.isProcessor && !device.quirks.contains(.translatesToSPIRV) },
@@ -279,14 +294,14 @@ public struct Capabilities: Sendable, Equatable, LosslessStringConvertible {
   public var description: String {
     let flags = [
       halfArithmetic, subgroupSizeIsRequired, subgroupShuffle, integerDotProduct, matrixM16N8K16, prefetch,
-      matrixM16N8K16BFloat, matrixLoads, asynchronousCopies, warpShuffle,
+      matrixM16N8K16BFloat, matrixLoads, asynchronousCopies, warpShuffle, membar, agentFence,
     ]
     return "\(language) \(subgroupSize) " + flags.map { $0 ? "1" : "0" }.joined(separator: " ")
   }
 
   public init?(_ text: String) {
     let fields = text.split(separator: " ")
-    guard fields.count == 12, let size = Int(fields[1]) else { return nil }
+    guard fields.count == 14, let size = Int(fields[1]) else { return nil }
     language = String(fields[0])
     subgroupSize = size
     halfArithmetic = fields[2] == "1"
@@ -299,6 +314,8 @@ public struct Capabilities: Sendable, Equatable, LosslessStringConvertible {
     matrixLoads = fields[9] == "1"
     asynchronousCopies = fields[10] == "1"
     warpShuffle = fields[11] == "1"
+    membar = fields[12] == "1"
+    agentFence = fields[13] == "1"
   }
 
   public init() {}

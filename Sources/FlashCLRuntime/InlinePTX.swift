@@ -44,6 +44,12 @@ extension Capabilities {
       out[item] = tile[item] == 1000 + item ? item : -1;
       """
     },
+    probe("membar", { $0.membar = true }) {
+      """
+      asm volatile("membar.gl;" : : : "memory");
+      out[item] = item;
+      """
+    },
     probe("warp-shuffle", { $0.warpShuffle = true }) {
       """
       float one, two;

@@ -159,6 +159,7 @@ struct Devices: ParsableCommand {
     let asynchronous_copies: Bool
     let warp_shuffle: Bool
     let prefetch: Bool
+    let device_fence: Bool
 
     init(_ found: Capabilities) {
       language = found.language
@@ -172,6 +173,7 @@ struct Devices: ParsableCommand {
       asynchronous_copies = found.asynchronousCopies
       warp_shuffle = found.warpShuffle
       prefetch = found.prefetch
+      device_fence = found.membar || found.agentFence
     }
 
     var text: String {
@@ -181,7 +183,7 @@ struct Devices: ParsableCommand {
         matrix_m16n8k16 ? "16 × 8 × 16 matrix products in f16" : nil,
         matrix_m16n8k16_bf16 ? "in bf16" : nil, matrix_loads ? "matrix loads" : nil,
         asynchronous_copies ? "asynchronous copies" : nil, warp_shuffle ? "warp shuffles" : nil,
-        prefetch ? "prefetches" : nil,
+        prefetch ? "prefetches" : nil, device_fence ? "fences between groups" : nil,
       ].compactMap { $0 }
       return ([language] + names).joined(separator: ", ")
     }

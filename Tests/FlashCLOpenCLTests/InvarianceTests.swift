@@ -87,6 +87,61 @@ import Testing
     }
   }
 
+  /// New tokens of one call see what each of them sees alone, whether or not their keys join the cache on the way; of the strategy
+  /// of GPUs, which packs the rows of a sequence.
+  @Test(arguments: [nil, 150]) func aRowOfADraftDoesNotDependOnTheOthers(window: Int?) throws {
+    let backend = try OpenCLBackend(Device.select())
+    let (heads, keyHeads, size, old, new) = (6, 2, 32, 2100, 5)
+    let total = old + new
+    let table = try backend.tensor((0..<132).map { Int32($0) }, [1, 132])
+    let rope = RopeTable(
+      cos: try backend.tensor(random(total * size / 2, seed: 13), [total, size / 2]),
+      sin: try backend.tensor(random(total * size / 2, seed: 14), [total, size / 2]), pairing: .halves)
+    let rows = (0..<3).map {
+      random(total * ($0 == 0 ? heads : keyHeads) * size, seed: UInt64(15 + $0))
+    }
+    /// Attention of the tokens in `places`, whose keys are appended; those before are in the cache.
+    func results(_ places: Range<Int>, fused: Bool) throws -> [Float] {
+      let cache = try backend.makeCache(
+        blocks: 132, heads: keyHeads, keySize: size, valueSize: size, type: .f32)
+      func append(_ places: Range<Int>) throws -> CacheAppend {
+        func part(_ index: Int) throws -> Tensor {
+          let row = rows[index].count / total
+          return try backend.tensor(
+            Array(rows[index][places.lowerBound * row..<places.upperBound * row]),
+            [places.count, row / size, size])
+        }
+        let numbers = try backend.tensor(places.map { Int32($0) }, [places.count])
+        return CacheAppend(
+          keys: try part(1), values: try part(2), slots: numbers, positions: numbers, table: rope,
+          queries: try part(0), cache: cache)
+      }
+      try backend.run(append(0..<places.lowerBound))
+      let new = try append(places)
+      let q = try #require(new.queries).reshaped([places.count, heads * size]).heads(heads)
+      if !fused { try backend.run(new) }
+      let y = try backend.allocate([places.count, heads * size], .f32)
+      try backend.run(
+        Attention(
+          q: q, appending: fused ? new : nil,
+          source: .paged(
+            cache: cache, table: table, lengths: backend.tensor([Int32(places.upperBound)], [1]),
+            longest: total),
+          options: AttentionOptions(
+            mask: window.map { .window(left: $0, right: 0) } ?? .causal(.lowerRight)),
+          phase: .decode, y: y.heads(heads)),
+        strategy: "split")
+      return try backend.floats(y)
+    }
+    let together = try results(old..<total, fused: true)
+    #expect(try results(old..<total, fused: false) == together)
+    #expect(together.allSatisfy { $0.isFinite })
+    for row in 0..<new {
+      let alone = try results(old + row..<old + row + 1, fused: true)
+      #expect(alone == Array(together[row * heads * size..<(row + 1) * heads * size]), "row \(row)")
+    }
+  }
+
   /// Layers that are asked for one after the other may become one launch, with the bits that each has alone.
   @Test(arguments: [1, 3]) func layersOfAChain(rows: Int) throws {
     let backend = try OpenCLBackend(Device.select())

@@ -108,7 +108,7 @@ import Testing
   @Test func everyCapabilityIsKept() throws {
     let flags: [WritableKeyPath<Capabilities, Bool>] = [
       \.halfArithmetic, \.subgroupShuffle, \.integerDotProduct, \.matrixM16N8K16, \.matrixM16N8K16BFloat,
-      \.matrixLoads, \.asynchronousCopies, \.warpShuffle, \.prefetch,
+      \.matrixLoads, \.asynchronousCopies, \.warpShuffle, \.prefetch, \.membar, \.agentFence,
     ]
     var names: Set<String> = []
     for flag in flags {

@@ -8,7 +8,7 @@ import FlashCL
 
 extension Case {
   static var attentionCases: [Case] {
-    attentionShapeCases + attentionCacheCases + attentionOptionCases + attentionBenchCases
+    attentionShapeCases + attentionCacheCases + attentionAppendCases + attentionOptionCases + attentionBenchCases
   }
 
   private static var attentionShapeCases: [Case] {

@@ -199,9 +199,8 @@ public final class T5: EncoderDecoder {
     try observe?("decoder embedding", x)
     for (n, layer) in decoder.layers.enumerated() {
       let qkv = try backend.linear(normalised(x, layer.own.norm), layer.own.input, phase: phase)
-      try backend.append(
-        keys: part(qkv, 1).split(heads), values: part(qkv, 2).split(heads), slots: step.slots, to: caches[n])
-      let attended = try backend.attention(part(qkv, 0), heads: heads, over: caches[n], step, options)
+      let attended = try backend.attention(
+        part(qkv, 0), part(qkv, 1), part(qkv, 2), heads: heads, over: caches[n], step, options)
       x = try backend.linear(attended, layer.own.out, plus: x, phase: phase)
       if let cross = layer.cross {
         let q = try backend.linear(normalised(x, cross.norm), cross.input, phase: phase)

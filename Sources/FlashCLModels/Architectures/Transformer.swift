@@ -188,11 +188,9 @@ public final class Transformer: EncoderDecoder {
     for (n, layer) in decoder.layers.enumerated() {
       try sublayer(&stream, layer.own.norm) { x, residual in
         let qkv = try backend.linear(x, layer.own.input, bias: layer.own.inputBias, phase: phase)
-        try backend.append(
-          keys: part(qkv, 1).split(heads), values: part(qkv, 2).split(heads), slots: step.slots, to: caches[n]
-        )
         let attended = try backend.attention(
-          part(qkv, 0), heads: heads, over: caches[n], step, AttentionOptions(mask: .causal(.lowerRight)))
+          part(qkv, 0), part(qkv, 1), part(qkv, 2), heads: heads, over: caches[n], step,
+          AttentionOptions(mask: .causal(.lowerRight)))
         return try backend.linear(
           attended, layer.own.out, bias: layer.own.outBias, plus: residual, phase: phase)
       }

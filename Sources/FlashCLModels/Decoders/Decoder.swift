@@ -81,19 +81,26 @@ struct StepPlan {
 }
 
 extension Backend {
-  /// Attention of a step's queries over one layer's cache: q `[tokens, heads · size]` gives `[tokens, heads · value size]`.
+  /// Attention of a step's queries over one layer's cache, which its keys and values join first; queries and keys turn by `rope`.
+  ///
+  /// q `[tokens, heads · size]`, k and v `[tokens, key heads · size]`; the result is `[tokens, heads · value size]`.
   func attention(
-    _ q: Tensor, heads: Int, over cache: KeyValueCache, _ step: Step, _ options: AttentionOptions
+    _ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, rope: RopeTable? = nil, over cache: KeyValueCache,
+    _ step: Step, _ options: AttentionOptions
   ) throws -> Tensor {
+    let new = CacheAppend(
+      keys: k.split(cache.heads), values: v.split(cache.heads), slots: step.slots,
+      positions: rope == nil ? nil : step.positions, table: rope,
+      queries: rope == nil ? nil : q.split(heads), cache: cache)
     let keys = Attention.Source.paged(
       cache: cache, table: step.table, lengths: step.lengths, longest: step.longest)
     if let starts = step.starts {
       return try mergedAttention(
-        q.heads(heads), rows: .ragged(starts: starts, longest: step.longestRows), keys, options,
-        phase: step.phase)
+        q.heads(heads), appending: new, rows: .ragged(starts: starts, longest: step.longestRows), keys,
+        options, phase: step.phase)
     }
     return try mergedAttention(
-      q.heads(heads, batch: step.lengths.count), keys, options, phase: step.phase)
+      q.heads(heads, batch: step.lengths.count), appending: new, keys, options, phase: step.phase)
   }
 }
 

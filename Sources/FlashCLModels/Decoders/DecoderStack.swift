@@ -167,13 +167,10 @@ public final class DecoderStack: Decoder {
     _ rope: RopeTable?
   ) throws -> Tensor {
     let (q, k, v) = try layer.qkv.heads(of: rows, attention, on: backend, phase: step.linearPhase)
-    try backend.append(
-      keys: k.split(attention.keyHeads), values: v.split(attention.keyHeads), slots: step.slots,
-      positions: rope == nil ? nil : step.positions, table: rope,
-      turning: rope == nil ? nil : q.split(attention.heads), to: cache)
     var options = attention.options
     options.mask = layer.window.map { .window(left: $0 - 1, right: 0) } ?? .causal(.lowerRight)
-    let mixed = try backend.attention(q, heads: attention.heads, over: cache, step, options)
+    let mixed = try backend.attention(
+      q, k, v, heads: attention.heads, rope: rope, over: cache, step, options)
     return try layer.out(mixed, on: backend, plus: residual, phase: step.linearPhase)
   }
 }

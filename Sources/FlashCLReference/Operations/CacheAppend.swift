@@ -7,13 +7,19 @@ extension CacheAppend: ReferenceOperation {
   }
   public func magnitude() throws -> [[Double]] { try turning.map { try $0.magnitude() } ?? [] }
 
-  private var turning: Rope? {
+  /// The queries where they turn.
+  var turning: Rope? {
     guard let queries, let positions, let table else { return nil }
     return Rope(x: queries, positions: positions, table: table, y: queries)
   }
 
   public func execute() throws {
     try turning?.execute()
+    try write()
+  }
+
+  /// Keys and values into the cache, and no more.
+  func write() throws {
     var rows = try keys.load()
     if let table, let positions {
       rows = try table.rotate(keys, positions) { a, b, cos, sin in

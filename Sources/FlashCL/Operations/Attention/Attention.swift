@@ -30,6 +30,9 @@ public struct Attention: Operation {
   }
 
   public let q: Tensor  // [B, Hq, Lq, D], or [1, Hq, total, D]
+  /// What joins the cache first: the keys and values of these queries' own tokens, in the order of the rows of q. Where it turns
+  /// queries they are those of q, which may or may not lie turned in their memory afterwards.
+  public let appending: CacheAppend?
   public let rows: Rows
   public let source: Source
   public let options: AttentionOptions
@@ -39,10 +42,12 @@ public struct Attention: Operation {
   public let logSumExp: Tensor?  // [B, Hq, Lq] f32, or [1, Hq, total]
 
   public init(
-    q: Tensor, rows: Rows = .equal, source: Source, options: AttentionOptions = AttentionOptions(),
-    phase: Phase = .prefill, y: Tensor, logSumExp: Tensor? = nil
+    q: Tensor, appending: CacheAppend? = nil, rows: Rows = .equal, source: Source,
+    options: AttentionOptions = AttentionOptions(), phase: Phase = .prefill, y: Tensor,
+    logSumExp: Tensor? = nil
   ) {
     self.q = q
+    self.appending = appending
     self.rows = rows
     self.source = source
     self.options = options
@@ -114,7 +119,8 @@ public struct Attention: Operation {
   // MARK: - Operands
 
   public var inputs: [Tensor] {
-    var tensors = [q]
+    var tensors = appending?.inputs ?? []
+    if appending?.queries == nil { tensors.append(q) }
     switch source {
     case .dense(let keys, let values, let lengths): tensors += [keys, values] + (lengths.map { [$0] } ?? [])
     case .ragged(let keys, let values, let starts, _): tensors += [keys, values, starts]
@@ -123,6 +129,7 @@ public struct Attention: Operation {
     if case .ragged(let starts, _) = rows { tensors.append(starts) }
     return tensors + options.tensors
   }
+  public var overwritten: [Tensor] { appending?.queries.map { [$0] } ?? [] }
   public var outputs: [Tensor] { [y] + (logSumExp.map { [$0] } ?? []) }
 
   /// Keys and values count as they are stored, once for each sequence, and those that the mask's band reaches.
@@ -215,10 +222,31 @@ public struct Attention: Operation {
     guard keyHeads > 0, heads % keyHeads == 0 else {
       throw refuse("\(heads) query heads are no multiple of \(keyHeads) key heads")
     }
+    try validateAppending()
     guard queryCount <= 1 << 20, keyCount <= 1 << 20 else {
       throw refuse("\(queryCount) queries and \(keyCount) keys; 2^20 of each are served")
     }
     try options.validate(self)
+  }
+
+  private func validateAppending() throws {
+    guard let appending else { return }
+    func refuse(_ text: String) -> FlashCLError { .shape("\(Self.name): \(text)") }
+    try appending.validate()
+    guard case .paged(let cache, _, _, _) = source, cache.storage === appending.cache.storage else {
+      throw refuse("keys and values can only be appended to the cache that is read")
+    }
+    let tokens = q.shape[0] * q.shape[2]
+    guard appending.keys.shape[0] == tokens else {
+      throw refuse("\(appending.keys.shape[0]) keys are appended for \(tokens) queries of each head")
+    }
+    guard (appending.table == nil) == (appending.queries == nil) else {
+      throw refuse("keys that are appended turn with their queries, or neither does")
+    }
+    guard let queries = appending.queries else { return }
+    guard queries.storage === q.storage, queries.offset == q.offset, queries.shape[1] == heads,
+      queries.strides[1] == q.strides[1], queries.strides[0] == q.strides[2]
+    else { throw refuse("the queries that turn with appended keys must be q, token after token") }
   }
 
   private func requireAdjacent(_ a: Tensor, _ b: Tensor) throws {
@@ -364,7 +392,7 @@ extension Backend {
   /// The same with the heads of a position side by side, `[B · Lq, Hq · Dv]`, or `[total, Hq · Dv]` of ragged rows, as a
   /// linear layer reads them.
   public func mergedAttention(
-    _ q: Tensor, rows: Attention.Rows = .equal, _ source: Attention.Source,
+    _ q: Tensor, appending: CacheAppend? = nil, rows: Attention.Rows = .equal, _ source: Attention.Source,
     _ options: AttentionOptions = AttentionOptions(), phase: Phase
   ) throws -> Tensor {
     let valueSize =
@@ -376,7 +404,8 @@ extension Backend {
     let y = try allocate([batch, queries, heads, valueSize], q.type)
     try run(
       Attention(
-        q: q, rows: rows, source: source, options: options, phase: phase, y: y.permuted([0, 2, 1, 3])))
+        q: q, appending: appending, rows: rows, source: source, options: options, phase: phase,
+        y: y.permuted([0, 2, 1, 3])))
     return y.reshaped([batch * queries, heads * valueSize])
   }
 }

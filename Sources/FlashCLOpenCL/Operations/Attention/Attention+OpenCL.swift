@@ -10,16 +10,22 @@ extension Attention: OpenCLOperation {
 
   fileprivate static let rowsFile = KernelFile("attention_rows", including: ["attention"])
   private static let prefillFile = KernelFile("attention_prefill", including: ["attention"])
-  private static let decodeFile = KernelFile("attention_decode", including: ["attention"])
-  static let tunables = [splitLength, headsOfItem, tileSide, blockKeys]
+  private static let splitFile = KernelFile(
+    "attention_split", including: ["cache", "attention", "attention_decode"])
+  private static let lanesFile = KernelFile("attention_lanes", including: ["attention", "attention_decode"])
+  static let tunables = [splitLength, rowsOfGroup, headsOfItem, tileSide, blockKeys]
 
   /// Keys of one split, the same for all sequences, so that bits do not depend on others; SPLIT in the kernel.
   private static let splitLength = Tunable(
     Attention.self, "split", of: [64, 128, 256, 512], for: ["split", "lanes"]
   ) { _ in 128 }
+  /// The most rows, of one query head each, that share one reading of the keys by a group: a sum each in an item's registers.
+  private static let rowsOfGroup = Tunable(
+    Attention.self, "rows", of: [4, 8, 16, 32], for: ["split"], intensity: { sharing($0) }
+  ) { _ in 16 }
   /// The most query heads that share one reading of the keys, for the registers' sake.
   private static let headsOfItem = Tunable(
-    Attention.self, "heads", of: [1, 2, 4], for: ["split", "lanes"], intensity: { sharing($0) }
+    Attention.self, "heads", of: [1, 2, 4], for: ["lanes"], intensity: { sharing($0) }
   ) { _ in 4 }
   /// Rows and keys of a tile in local memory, where they fit there.
   private static let tileSide = Tunable(
@@ -61,13 +67,18 @@ extension Attention: OpenCLOperation {
     "split",
     unfit: { op, traits in
       op.decodeUnfit
-        ?? traits.unfit(
-          items: traits[splitLength], localBytes: 4 * (AttentionCall.size(op) + 2 * traits[splitLength]))
+        ?? traits.unfit(items: traits[splitLength], localBytes: op.splitBytes(rows: 1, traits))
     }
   ) { op, launcher in
+    let (length, isFused) = (launcher.traits[splitLength], op.canAppend)
+    let splits = op.splits(of: length, rows: op.queryCount)
+    var defines = ["ROWS": "\(op.rowsAtOnce(launcher.traits))"] as Defines
+    if isFused { defines = defines + ["APPENDS": "1"] }
     try op.launchSplits(
-      "attention_split", launcher, groups: op.keyHeads, items: launcher.traits[splitLength],
-      mergesItself: false)
+      "attention_split", in: splitFile, AttentionCall(op, launcher, appendsFirst: !isFused), launcher, defines,
+      splits, counters: op.batch * op.keyHeads * (1 + nodes(splits)),
+      global: [op.keyHeads * length, splits, op.batch], local: [length, 1, 1],
+      isFused ? op.appending?.operands ?? [] : [])
   }
 
   private static let lanes = Strategy<Attention>(
@@ -78,9 +89,12 @@ extension Attention: OpenCLOperation {
       return isWhole ? nil : "needs heads of whole sixteens"
     }
   ) { op, launcher in
+    let heads = op.headsAtOnce(launcher.traits)
+    let splits = op.splits(of: launcher.traits[splitLength], rows: 1)
+    let groups = op.heads / heads * op.queryCount
     try op.launchSplits(
-      "attention_lanes", launcher, groups: op.heads / op.headsAtOnce(launcher.traits), items: 1,
-      mergesItself: true)
+      "attention_lanes", in: lanesFile, AttentionCall(op, launcher), launcher, ["HEADS": "\(heads)"], splits,
+      counters: op.batch * groups, global: [groups, splits, op.batch], local: [1, 1, 1])
   }
 
   private var isPaged: Bool { if case .paged = source { true } else { false } }
@@ -141,28 +155,57 @@ extension Attention: OpenCLOperation {
       local: local, lists)
   }
 
-  /// `groups` of so many items take a split of a row; those of one split run side by side, as a cache's heads lie.
-  private func launchSplits(
-    _ kernel: String, _ launcher: Launcher, groups: Int, items: Int, mergesItself: Bool
-  ) throws {
-    let call = try AttentionCall(self, launcher)
-    // A row's run of keys may begin anywhere in its first split.
+  /// Splits of the keys that `rows` neighbouring rows see, which may begin anywhere in the first.
+  private func splits(of length: Int, rows: Int) -> Int {
     let band = options.mask.split.band
-    let length = launcher.traits[Self.splitLength]
-    let reach = min(keyCount, band.left + min(band.right, keyCount) + 1 + length - 1)
-    let splits = max(1, (reach + length - 1) / length)
-    let elements = splits == 1 ? 1 : batch * heads * queryCount * splits * (y.columns + 2)
-    let partial: [Operand] = [.buffer(try launcher.queue.allocate(4 * elements)), .uint(splits)]
-    let defines = ["SPLIT": "\(length)", "HEADS": "\(headsAtOnce(launcher.traits))"] as Defines
-    let counters: [Operand] =
-      mergesItself ? [.buffer(try launcher.counters(batch * queryCount * groups))] : []
+    let reach = min(keyCount, band.left + min(band.right, keyCount) + rows + length - 1)
+    return max(1, (reach + length - 1) / length)
+  }
+
+  /// Nodes of sixteen in any run of so many splits; NODES in the kernels.
+  private static func nodes(_ splits: Int) -> Int { splits / 16 + 2 }
+
+  private func launchSplits(
+    _ kernel: String, in file: KernelFile, _ call: AttentionCall, _ launcher: Launcher, _ defines: Defines,
+    _ splits: Int, counters: Int, global: [Int], local: [Int], _ extra: [Operand] = []
+  ) throws {
+    let results = splits == 1 ? 0 : batch * heads * queryCount * (splits + Self.nodes(splits))
     try call.launch(
-      kernel, in: Self.decodeFile, defines, global: [groups * items, splits, batch * queryCount],
-      local: [items, 1, 1], partial + counters)
-    if splits == 1 || mergesItself { return }
-    try call.launch(
-      "attention_merge", in: Self.decodeFile, defines, global: [y.columns, heads, batch * queryCount], partial
-    )
+      kernel, in: file, ["SPLIT": "\(launcher.traits[Self.splitLength])"] + defines, global: global,
+      local: local,
+      [
+        .buffer(try launcher.queue.allocate(max(4, 4 * results * (y.columns + 2)))), .uint(splits),
+        .buffer(try launcher.counters(counters)),
+      ] + extra)
+  }
+
+  /// Rows that a group takes at once: a power of two, so that few programs serve all calls.
+  private func rowsAtOnce(_ traits: Traits) -> Int {
+    let all = heads / keyHeads * queryCount
+    var rows = 1
+    while rows < min(all, traits[Self.rowsOfGroup]),
+      splitBytes(rows: 2 * rows, traits) <= traits.localMemory
+    {
+      rows *= 2
+    }
+    return rows
+  }
+
+  /// Queries, scores, three numbers a row, and an answer.
+  private func splitBytes(rows: Int, _ traits: Traits) -> Int {
+    4 * (rows * (AttentionCall.size(self) + traits[Self.splitLength] + 3) + 1)
+  }
+
+  /// True where new keys and values join the cache on the way: every row sees its own key, so that somebody takes its split, and
+  /// queries are compared as they lie.
+  private var canAppend: Bool {
+    guard let appending, appending.keys.type == q.type, options.positions == nil else { return false }
+    let band = options.mask.split.band
+    guard band.left >= 0, band.right >= 0, !band.isUpperLeft else { return false }
+    switch options.kind {
+    case .scaled, .dot, .gaussian: return true
+    case .general, .additive: return false
+    }
   }
 }
 
@@ -191,9 +234,11 @@ private struct AttentionCall {
   private let q: Tensor
   private let source: Attention.Source
 
-  init(_ op: Attention, _ launcher: Launcher) throws {
+  /// What `op` appends is queued here, unless the kernel does it.
+  init(_ op: Attention, _ launcher: Launcher, appendsFirst: Bool = true) throws {
     self.op = op
     self.launcher = launcher
+    if appendsFirst { try op.appending?.launch(launcher) }
     terms = try AttentionTerms(op, launcher)
     func project(_ x: Tensor, _ matrix: Tensor?, _ bias: Tensor?) throws -> Tensor {
       let size = matrix?.columns ?? x.columns

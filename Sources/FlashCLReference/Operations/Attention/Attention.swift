@@ -44,6 +44,9 @@ extension Attention {
   private func attend<S: ReferenceScalar>(
     _ precision: S.Type, rows: [Int]? = nil, measured: Bool = false, absolute: Bool = false
   ) throws -> [[S]] {
+    if appending != nil {
+      return try appended().attend(precision, rows: rows, measured: measured, absolute: absolute)
+    }
     let (columns, count) = (self.y.columns, rows?.count ?? rowCount)
     let places = rows.map { Dictionary(uniqueKeysWithValues: zip($0, 0...)) }
     var y = [S](repeating: 0, count: count * columns)
@@ -59,6 +62,23 @@ extension Attention {
       }
     }
     return self.logSumExp == nil ? [y] : [y, logSumExp]
+  }
+
+  /// The same after what is appended was written, with turned queries of its own: it may be asked for again and again.
+  private func appended() throws -> Attention {
+    guard let appending else { return self }
+    try appending.write()
+    var turned = q
+    if let turning = appending.turning, let values = try turning.compute(Double.self).first {
+      let row = heads * q.columns
+      turned = Tensor(
+        shape: q.shape, strides: [q.shape[2] * row, q.columns, row, 1], type: q.type,
+        storage: ReferenceStorage(q.type.bytes(q.count)))
+      // Token after token, as the rows of q lie.
+      try Tensor(shape: [q.count], type: q.type, storage: turned.storage).store(values)
+    }
+    return Attention(
+      q: turned, rows: rows, source: source, options: options, phase: phase, y: y, logSumExp: logSumExp)
   }
 
   /// Calls `body`, on all cores, with the row of each query of each of `heads`, or with those of them in `rows`.
