@@ -5,10 +5,15 @@
 // in registers as A, keys and values come through local memory as B, and the weights P never leave their lanes: the C of two
 // neighbouring products is the A of the next. Each lane has two rows, fragments' g and g + 8, of which four lanes hold the pieces.
 //
-// q, keys and values have one type of 16 bits, D and DV are multiples of 16 up to 128. P is rounded to that type, its sum is not.
-// In f16 it is multiplied by 2^15 before: weights down to 2^-29 of the greatest then keep their 11 bits.
+// Keys and values have one type of 16 bits, q that or f32, which is rounded to it; D and DV are multiples of 16 up to 128. P is
+// rounded to that type, its sum is not. In f16 it is multiplied by 2^15 before: weights down to 2^-29 of the greatest then keep their 11 bits.
 // Local memory: (64 · (D / 2 + 4) + 64 · (DV / 2 + 4) + 256) · 4 B and `exchange`, together 39 KiB where D = DV = 128.
 // A value that is not finite in a tile that is not whole is 0 in local memory, and added to the rows that see it by itself.
+
+#define Q_IS_f32 1
+#define Q_IS_f16 0
+#define Q_IS_bf16 0
+#define ROUNDS_Q JOIN(Q_IS_, Q_TYPE)
 
 #define WARPS 4
 #define ITEMS (32 * WARPS)
@@ -44,13 +49,18 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void attention_matri
   if (rows <= 0) return;
   uint warp_row = item / 32 * 16;
 
-  __global const ushort *q_bits = (__global const ushort *)q + q_offset + b * q_b + h * q_h + (ulong)s.q_row * q_i;
+  q += q_offset + b * q_b + h * q_h + (ulong)s.q_row * q_i;
   bool is_aligned = ALIGNED(q_offset, q_b, q_h, q_i);
   for (uint n = item; n < ROWS * (D / 8); n += ITEMS) {
     uint row = n / (D / 8), part = n % (D / 8);
     __local uint *to = k_tile + row * STRIDE(D) + 4 * part;
+    __global const Q_T *from = q + (ulong)(first + (int)row) * q_i + 8 * part;
     if ((int)row < rows)
-      copy_eight(to, q_bits + (ulong)(first + (int)row) * q_i + 8 * part, 1, is_aligned);
+#if ROUNDS_Q
+      for (uint e = 0; e < 4; ++e) to[e] = fragment_word(from[2 * e], from[2 * e + 1]);
+#else
+      copy_eight(to, (__global const ushort *)from, 1, is_aligned);
+#endif
     else
       *(__local uint4 *)to = 0;
   }

@@ -59,6 +59,18 @@ public protocol DeviceTimed {
   func deviceSeconds(_ body: () throws -> Void) throws -> Double
 }
 
+/// What a strategy rounds to fewer bits than f32 has.
+public struct Rounding: Sendable, Equatable {
+  /// The type to which it rounds one factor of each product that the first output sums: attention's weights, a linear layer's x.
+  public let type: ElementType
+  /// True where it also rounds what these factors are computed from: attention's queries.
+  public let roundsOperands: Bool
+
+  public init(to type: ElementType, operands: Bool = false) {
+    (self.type, roundsOperands) = (type, operands)
+  }
+}
+
 /// One strategy of a backend for one operation.
 public struct StrategyReport: Sendable {
   public let name: String
@@ -66,13 +78,10 @@ public struct StrategyReport: Sendable {
   public let unsupported: String?
   /// True for the strategy that `run` takes by itself.
   public let chosen: Bool
-  /// The type to which the strategy rounds one factor of each product that the first output sums, and which is f32 otherwise:
-  /// attention's weights, a linear layer's x. Nil where it rounds none.
-  public let rounding: ElementType?
+  /// What the strategy rounds that is f32 otherwise; nil where it rounds nothing.
+  public let rounding: Rounding?
 
-  public init(
-    name: String, unsupported: String? = nil, chosen: Bool = false, rounding: ElementType? = nil
-  ) {
+  public init(name: String, unsupported: String? = nil, chosen: Bool = false, rounding: Rounding? = nil) {
     self.name = name
     self.unsupported = unsupported
     self.chosen = chosen

@@ -215,6 +215,8 @@ private final class Judge {
   private lazy var expectations = Result { try Judge.expect(item) }
   /// Σ|a||b| of the first output's elements.
   private lazy var products = Result { try Judge.products(item) }
+  /// What the terms of every output's elements are as large as.
+  private lazy var magnitudes = Result { try Judge.magnitudes(item) }
   /// How many the truth has; 0 before it was needed.
   private(set) var elements = 0
 
@@ -236,6 +238,11 @@ private final class Judge {
     return try sample.map { try $0.operation.products(rows: $0.rows) } ?? judged.products()
   }
 
+  private static func magnitudes(_ item: Case) throws -> [[Double]] {
+    let (judged, sample) = try judged(item)
+    return try judged.magnitude(sample)
+  }
+
   private static func expect(_ item: Case) throws -> [Expectation] {
     let (judged, sample) = try judged(item)
     let (truth, magnitude) = (try judged.truth(sample), try judged.magnitude(sample))
@@ -250,12 +257,20 @@ private final class Judge {
   }
 
   func judge(
-    _ trial: Trial, _ bench: Workbench, rounding: ElementType?,
+    _ trial: Trial, _ bench: Workbench, rounding: Rounding?,
     _ result: (CaseResult.Outcome, String?) -> CaseResult
   ) throws -> CaseResult {
     var expectations = try expectations.get()
     if let rounding {
-      expectations[0] = expectations[0].widened(by: Tolerance.rounding(to: rounding, try products.get()))
+      expectations[0] = expectations[0].widened(by: Tolerance.rounding(to: rounding.type, try products.get()))
+      if rounding.roundsOperands {
+        // Of a quotient, once above and once below.
+        let sizes = try magnitudes.get()
+        for i in expectations.indices {
+          expectations[i] = expectations[i].widened(
+            by: Tolerance.rounding(to: rounding.type, sizes[i]).map { 2 * $0 })
+        }
+      }
     }
     var (count, wrong, worst, stray): (Int, Int, [Deviation], String?) = (0, 0, [], nil)
     for (i, (output, expectation)) in zip(trial.judged.outputs, expectations).enumerated() {

@@ -32,10 +32,11 @@ public enum Tolerance: Sendable {
   /// key may be rounded to either neighbour.
   case twice(cache: ElementType = .f32)
 
-  /// What a strategy may add that rounds one factor of every product to `type` (`StrategyReport.rounding`), as matrix units of
+  /// What a strategy may add that rounds one factor of every product to `type` (`Rounding`), as matrix units of
   /// 16-bit inputs ask: attention's weights, a linear layer's x. An element is Σ a·b; each a moves by at most half an ulp, a
   /// share of 2^-11 in f16 and 2^-8 in bf16, so the element by that share of Σ|a||b|. It is added to the rule above for
-  /// such a strategy alone, and to its first output alone: a log-sum-exp sums what is not rounded.
+  /// such a strategy alone, and to its first output alone: a log-sum-exp sums what is not rounded. Where attention rounds its
+  /// queries too, scores move by that share of their own size, and a quotient by twice that of its terms.
   ///
   /// An f16 below 2^-14 loses more than that share. Attention multiplies its weights by 2^15 before, so that only those
   /// below 2^-29 of the greatest do, by less than 2^-40 of it each: 2^20 keys of them are below one rounding of f16.

@@ -154,8 +154,8 @@ public final class LanguageModel {
   public func tokenizer() throws -> any Tokenizer { try reading.get() }
 
   /// What continuing a prompt of so many tokens takes of the device; nil where its backend cannot tell.
-  public func plan(prompt: Int, tokens: Int) throws -> RunPlan? {
-    try RunPlan(source, prompt: prompt, tokens: tokens, on: decoder.backend)
+  public func plan(prompt: Int, tokens: Int, cacheType: ElementType = .f32) throws -> RunPlan? {
+    try RunPlan(source, prompt: prompt, tokens: tokens, cacheType: cacheType, on: decoder.backend)
   }
 
   /// How the model's conversations are written; throws where its files do not tell.

@@ -23,12 +23,12 @@ struct Strategy<Description: Operation & SendableMetatype>: Sendable {
   /// Why this strategy cannot run the call; nil when it can.
   let unfit: @Sendable (Description, Traits) -> String?
   /// See `StrategyReport.rounding`.
-  let rounding: @Sendable (Description) -> ElementType?
+  let rounding: @Sendable (Description) -> Rounding?
   let launch: @Sendable (Description, Launcher) throws -> Void
 
   init(
     _ name: String, unfit: @escaping @Sendable (Description, Traits) -> String? = { _, _ in nil },
-    rounding: @escaping @Sendable (Description) -> ElementType? = { _ in nil },
+    rounding: @escaping @Sendable (Description) -> Rounding? = { _ in nil },
     launch: @escaping @Sendable (Description, Launcher) throws -> Void
   ) {
     self.name = name

@@ -30,7 +30,8 @@ struct Generate: ParsableCommand {
     let backend = try device.backend()
     let language = try LanguageModel(model.model, on: backend, progress: Terminal.loading)
     let ids = try language.promptTokens(prompt)
-    let plan = try language.plan(prompt: ids.count, tokens: sampling.maxTokens)
+    let plan = try language.plan(
+      prompt: ids.count, tokens: sampling.maxTokens, cacheType: sampling.cache.cacheType)
     try plan?.requireRoom()
     if let plan { try BuildInChild.makeReady(plan, model.model, on: backend) }
     let generation = try Generation(language, ids, sampling.options)

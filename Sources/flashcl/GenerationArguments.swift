@@ -1,5 +1,24 @@
 import ArgumentParser
+import FlashCL
 import FlashCLModels
+
+/// How keys and values are kept, for every subcommand that reads a text with a decoder.
+struct CacheOption: ParsableArguments {
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "How keys and values are kept: f32, f16, bf16 or q8_0. f16 takes half the memory of f32.",
+      valueName: "type"),
+    transform: Self.type(named:))
+  var cacheType = ElementType.f32
+
+  static func type(named name: some StringProtocol) throws -> ElementType {
+    guard let type = ElementType(rawValue: String(name)), [.f32, .f16, .bf16, .q8_0].contains(type) else {
+      throw ValidationError("'\(name)' is no type of a cache; there is f32, f16, bf16, q8_0")
+    }
+    return type
+  }
+}
 
 /// How tokens are drawn, for every subcommand that generates.
 struct SamplingArguments: ParsableArguments {
@@ -39,6 +58,7 @@ struct SamplingArguments: ParsableArguments {
 struct GenerationArguments: ParsableArguments {
   @Option(parsing: .unconditional, help: "The most tokens to generate.")
   var maxTokens = 256
+  @OptionGroup var cache: CacheOption
   @OptionGroup var sampling: SamplingArguments
   @Option(
     parsing: .unconditionalSingleValue,
@@ -48,6 +68,7 @@ struct GenerationArguments: ParsableArguments {
   var options: GenerationOptions {
     var options = GenerationOptions()
     options.maxTokens = maxTokens
+    options.cacheType = cache.cacheType
     options.stop = stop
     options.sampling = sampling.options
     return options

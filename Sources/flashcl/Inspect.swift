@@ -21,6 +21,7 @@ struct Inspect: ParsableCommand {
   var promptTokens = 512
   @Option(parsing: .unconditional, help: "With --memory: the most tokens that follow.")
   var maxTokens = 256
+  @OptionGroup var cache: CacheOption
   @OptionGroup var device: DeviceOption
   @OptionGroup var output: FormatOption
 
@@ -54,7 +55,10 @@ struct Inspect: ParsableCommand {
 
   private func plan(_ source: ModelSource) throws -> RunPlan {
     let backend = try device.backend()
-    guard let plan = try RunPlan(source, prompt: promptTokens, tokens: maxTokens, on: backend) else {
+    guard
+      let plan = try RunPlan(
+        source, prompt: promptTokens, tokens: maxTokens, cacheType: cache.cacheType, on: backend)
+    else {
       throw Failure("\(path): memory is told of models that continue text, on OpenCL devices")
     }
     return plan

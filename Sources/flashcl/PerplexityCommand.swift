@@ -26,6 +26,8 @@ struct PerplexityCommand: ParsableCommand {
   @Option(parsing: .unconditional, help: "Tokens from window to window (default: half the context).")
   var stride: Int?
 
+  @OptionGroup var cache: CacheOption
+
   func validate() throws {
     if let context, context < 2 { throw ValidationError("--context must be 2 or more, not \(context)") }
     if let stride, stride < 1 { throw ValidationError("--stride must be 1 or more, not \(stride)") }
@@ -45,7 +47,9 @@ struct PerplexityCommand: ParsableCommand {
     let ids = try TokenizerFiles.load(source).encode(text, special: true)
     let context = context ?? min(512, decoder.contextLength)
     let stride = stride ?? max(1, context / 2)
-    let result = try Perplexity(of: ids, by: decoder, context: context, stride: stride) { so in
+    let result = try Perplexity(
+      of: ids, by: decoder, context: context, stride: stride, cacheType: cache.cacheType
+    ) { so in
       Terminal.progress("\(so.tokens) of \(ids.count - 1) tokens, perplexity \(fixed(so.value, 4))")
     }
     Terminal.progress("")

@@ -99,6 +99,11 @@ extension Case {
       cases.append(
         paged(.f32, cache: .f32, phase, queries, [90], heads: 4, keyHeads: 2, size: 192, valueSize: 128))
     }
+    // Queries that matrix units round to the cache's type.
+    cases += [
+      paged(.f32, cache: .f16, .prefill, 130, [257, 130], heads: 2, keyHeads: 1, size: 32),
+      paged(.f32, cache: .bf16, .prefill, 19, [70, 33], heads: 4, keyHeads: 2, size: 128),
+    ]
     // Sequences of several lengths in one tensor: one without queries, one without keys.
     for type in [ElementType.f32, .f16] {
       for causal in [nil, AttentionMask.Alignment.upperLeft, .lowerRight] {

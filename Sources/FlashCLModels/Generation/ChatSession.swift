@@ -36,7 +36,8 @@ public final class ChatSession {
     self.options = options
     template = try model.chatTemplate()
     state = try DecoderState(
-      model.decoder, capacity: context ?? model.decoder.unstretchedLength, reserve: reserve)
+      model.decoder, capacity: context ?? model.decoder.unstretchedLength, reserve: reserve,
+      cacheType: options.cacheType)
     let end = try template.endOfTurn.flatMap { try model.tokenizer().id(ofPiece: $0) }
     ends = model.special.ends.union(end.map { [$0] } ?? [])
     beginning = Conversation(system.map { [Conversation.message("system", $0)] } ?? [])

@@ -5,6 +5,9 @@ import FlashCLTokenizers
 public struct GenerationOptions: Sendable {
   /// The most tokens to generate; 1 or more.
   public var maxTokens = 256
+  /// How keys and values are kept: f32, f16, bf16, or q8_0 where heads are multiples of 32. f16 and bf16 take half of f32's memory, and
+  /// let matrix units that a device has read them; queries are then rounded likewise.
+  public var cacheType = ElementType.f32
   public var sampling = SamplingOptions()
   /// Texts that end generation; they are not part of the result.
   public var stop: [String] = []
@@ -55,7 +58,8 @@ public final class Generation {
     }
     try options.validate()
     let limit = min(options.maxTokens, context - prompt.count + 1)
-    let state = try DecoderState(model.decoder, capacity: min(context, prompt.count + limit))
+    let state = try DecoderState(
+      model.decoder, capacity: min(context, prompt.count + limit), cacheType: options.cacheType)
     try self.init(model, prompt, options, state, ends: model.special.ends)
   }
 

@@ -31,7 +31,7 @@ public struct Perplexity: Sendable {
   /// - Throws: `ModelError` for fewer than two ids, a context that is not from 2 to the model's, or a stride that is not
   ///   from 1 to the context.
   public init(
-    of ids: [Int32], by decoder: any Decoder, context: Int, stride step: Int,
+    of ids: [Int32], by decoder: any Decoder, context: Int, stride step: Int, cacheType: ElementType = .f32,
     progress: (Perplexity) -> Void = { _ in }
   ) throws {
     guard ids.count > 1 else {
@@ -47,7 +47,7 @@ public struct Perplexity: Sendable {
     for begin in Swift.stride(from: 0, to: ids.count, by: step) {
       let end = min(begin + context, ids.count)
       let window = Array(ids[begin..<end])
-      let state = try DecoderState(decoder, capacity: window.count)
+      let state = try DecoderState(decoder, capacity: window.count, cacheType: cacheType)
       try state.prefill(window) { hidden, range in
         // Row i of the window speaks of its token i + 1.
         let first = max(range.lowerBound, max(scored, begin + 1) - begin - 1)

@@ -6,6 +6,7 @@ import FlashCLFiles
 public struct RunPlan {
   /// Tokens of the prompt, and those that may follow.
   public let prompt, tokens: Int
+  public let cacheType: ElementType
   /// The weights, the key-value cache, and the most that all else takes at once, in bytes; on the device and nowhere else.
   public let weightBytes, cacheBytes, activationBytes: Int
   /// The most bytes held at once.
@@ -19,7 +20,7 @@ public struct RunPlan {
     guard let backend = backend as? any RehearsingBackend, let twin = backend.imagined(),
       case .decoder(let decoder) = try Architectures.load(source, on: twin)
     else { return nil }
-    (self.backend, self.twin) = (backend, twin)
+    (self.backend, self.twin, self.cacheType) = (backend, twin, cacheType)
     weightBytes = twin.heldBytes
     let room = min(decoder.contextLength, prompt + tokens)
     (self.prompt, self.tokens) = (max(1, min(prompt, room)), max(1, room - prompt))

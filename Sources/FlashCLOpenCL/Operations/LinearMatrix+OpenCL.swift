@@ -13,7 +13,7 @@ extension Linear {
       // Tiles of x and of weights, and six words of each item that warps exchange.
       return traits.unfit(items: 128, localBytes: 4 * (64 * 20 + 32 * 36 + 6 * 128))
     },
-    rounding: { $0.fragmentType }
+    rounding: { $0.fragmentType.map { Rounding(to: $0) } }
   ) { op, launcher in
     for part in try op.weight.parts() {
       try launcher.launch(

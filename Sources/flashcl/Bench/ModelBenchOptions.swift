@@ -57,12 +57,7 @@ struct ModelBenchOptions: ParsableArguments {
     parsing: .unconditional,
     help: ArgumentHelp("Types of the cache: f32, f16, bf16, q8_0 (default: f32).", valueName: "list"),
     transform: { text in
-      try text.split(separator: ",", omittingEmptySubsequences: false).map { part in
-        guard let type = ElementType(rawValue: String(part)), [.f32, .f16, .bf16, .q8_0].contains(type) else {
-          throw ValidationError("'\(part)' is no type of a cache; write f32,f16")
-        }
-        return type
-      }
+      try text.split(separator: ",", omittingEmptySubsequences: false).map { try CacheOption.type(named: $0) }
     })
   var cacheTypes: [ElementType]?
 

@@ -26,6 +26,7 @@ struct BuildInChild: ParsableCommand {
   @Option(parsing: .unconditional) var model: String
   @Option var prompt: Int
   @Option var tokens: Int
+  @Option var cache: String
   @Option var part: Int
   @Option var parts: Int
 
@@ -39,7 +40,7 @@ struct BuildInChild: ParsableCommand {
       let number = try Device.all().firstIndex(where: { $0 === device })
     else { return }
     let parts = min(missing, max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
-    let (prompt, tokens) = ("\(plan.prompt)", "\(plan.tokens)")
+    let (prompt, tokens, cache) = ("\(plan.prompt)", "\(plan.tokens)", plan.cacheType.rawValue)
     let done = Mutex(0)
     @Sendable func say(_ more: Int) {
       done.withLock {
@@ -52,7 +53,7 @@ struct BuildInChild: ParsableCommand {
       let child = try? Child(
         [
           name, "--number", "\(number)", "--model", model, "--prompt", prompt, "--tokens", tokens,
-          "--part", "\(part)", "--parts", "\(parts)",
+          "--cache", cache, "--part", "\(part)", "--parts", "\(parts)",
         ], limit: limit)
       while child?.next() != nil { say(1) }
       _ = child?.end()
@@ -66,7 +67,8 @@ struct BuildInChild: ParsableCommand {
     let devices = try Device.all()
     guard devices.indices.contains(number) else { throw Failure("there is no device \(number)") }
     let plan = try RunPlan(
-      ModelSource.open(model), prompt: prompt, tokens: tokens, on: OpenCLBackend(devices[number]))
+      ModelSource.open(model), prompt: prompt, tokens: tokens, cacheType: CacheOption.type(named: cache),
+      on: OpenCLBackend(devices[number]))
     try plan?.makeReady(part: part, of: parts) { try? Output.line("built") }
   }
 }

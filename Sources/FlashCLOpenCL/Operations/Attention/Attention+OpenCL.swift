@@ -140,8 +140,8 @@ extension Attention: OpenCLOperation {
   }
 
   func launchTiles(
-    _ kernel: String, in file: KernelFile = prefillFile, _ launcher: Launcher, rows: Int, keys: Int,
-    global: [Int], local: [Int]
+    _ kernel: String, in file: KernelFile = prefillFile, _ launcher: Launcher, _ defines: Defines = [:],
+    rows: Int, keys: Int, global: [Int], local: [Int]
   ) throws {
     let call = try AttentionCall(self, launcher)
     var lists: [Operand] = []
@@ -151,7 +151,7 @@ extension Attention: OpenCLOperation {
       lists = [.buffer(starts), .buffer(tiles)]
     }
     try call.launch(
-      kernel, in: file, ["TILE": "\(keys)", "LISTED": lists.isEmpty ? "0" : "1"], global: global,
+      kernel, in: file, defines + ["TILE": "\(keys)", "LISTED": lists.isEmpty ? "0" : "1"], global: global,
       local: local, lists)
   }
 

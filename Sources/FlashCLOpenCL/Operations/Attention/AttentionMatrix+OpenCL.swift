@@ -4,27 +4,32 @@ import FlashCLRuntime
 extension Attention {
   private static let matrixFile = KernelFile("attention_matrix", including: ["attention", "fragment"])
 
-  /// Products by matrix units, or their emulation; the weights are rounded to the type of q.
+  /// Products by matrix units, or their emulation; the weights, and queries of f32, are rounded to the type of the keys.
   static let matrix = Strategy<Attention>(
     "matrix",
     unfit: { op, traits in
       op.prefillUnfit ?? op.matrixUnfit ?? traits.unfit(items: 128, localBytes: op.matrixBytes)
     },
-    rounding: { $0.q.type }
+    rounding: { Rounding(to: $0.storedType, operands: $0.q.type == .f32) }
   ) { op, launcher in
     // 64 rows, 16 for each of 4 warps.
     try op.launchTiles(
-      "attention_matrix", in: matrixFile, launcher, rows: 64, keys: 64,
-      global: [(op.queryCount + 63) / 64 * 128, op.heads, op.batch], local: [128, 1, 1])
+      "attention_matrix", in: matrixFile, launcher, ["FRAGMENT_TYPE": op.storedType.rawValue], rows: 64,
+      keys: 64, global: [(op.queryCount + 63) / 64 * 128, op.heads, op.batch], local: [128, 1, 1])
+  }
+
+  /// The type of keys and values.
+  private var storedType: ElementType {
+    switch source {
+    case .dense(let keys, _, _), .ragged(let keys, _, _, _): keys.type
+    case .paged(let cache, _, _, _): cache.type
+    }
   }
 
   private var matrixUnfit: String? {
-    let stored =
-      switch source {
-      case .dense(let keys, _, _), .ragged(let keys, _, _, _): keys.type
-      case .paged(let cache, _, _, _): cache.type
-      }
-    guard [.f16, .bf16].contains(q.type), stored == q.type else { return "made for f16 and bf16 alone" }
+    guard [.f16, .bf16].contains(storedType), [.f32, storedType].contains(q.type) else {
+      return "made for keys in f16 and bf16"
+    }
     switch options.kind {
     case .scaled, .dot: break
     default: return "made for scores that are products"
