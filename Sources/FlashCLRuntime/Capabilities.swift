@@ -73,13 +73,18 @@ public struct Capabilities: Sendable, Equatable, LosslessStringConvertible {
   /// `__builtin_amdgcn_fence` for the whole device: AMD's own OpenCL orders the groups of one launch by nothing less.
   public var agentFence = false
 
+  /// A PTX module that was written by hand is taken for a program's binary.
+  public var modules = false
+  /// A kernel can be launched with 64 KiB of local memory where the device speaks of less.
+  public var moreLocalMemory = false
+
   /// `__builtin_prefetch`, on CPU devices: OpenCL C's own `prefetch` does nothing there.
   public var prefetch = false
 
   /// Plain OpenCL C 1.2.
   public static let none = Capabilities()
 
-  /// HAS_… for everything found; absent, not 0, for the rest.
+  /// HAS_… for everything found that kernels ask for; absent, not 0, for the rest.
   public var defines: [Define] {
     var defines: [Define] = []
     if halfArithmetic { defines.append(Define("HAS_HALF")) }
@@ -131,6 +136,10 @@ public struct Capabilities: Sendable, Equatable, LosslessStringConvertible {
     let body: String
     /// One of several sizes, of which at most one is right.
     var isGuess = false
+    /// The body is a whole module in the device's own language, whose kernel is `probe`.
+    var isModule = false
+    /// Bytes of `local int *memory`, which the kernel takes where this is not 0.
+    var localBytes = 0
   }
 
   private static func subgroups(of size: Int, required: Bool) -> Probe {
@@ -276,16 +285,19 @@ public struct Capabilities: Sendable, Equatable, LosslessStringConvertible {
       #ifndef SUBGROUP_KERNEL
       #define SUBGROUP_KERNEL
       #endif
-      SUBGROUP_KERNEL kernel void probe(global int *out) {
+      SUBGROUP_KERNEL kernel void probe(global int *out\(probe.localBytes > 0 ? ", local int *memory" : "")) {
         const int item = get_local_id(0);
         \(probe.body)
       }
       """
-    let kernel = try queue.kernel(
-      "probe", in: Source(name: "probe-\(probe.name).cl", text: text), defines: [])
+    let source = Source(name: "probe-\(probe.name).cl", text: text)
+    let kernel =
+      probe.isModule
+      ? try queue.kernel("probe", ofModule: probe.body) : try queue.kernel("probe", in: source, defines: [])
+    let memory: [Argument] = probe.localBytes > 0 ? [.local(bytes: probe.localBytes)] : []
     var result = [Int32](repeating: -1, count: 64)
     let out = try queue.allocate(256)
-    try queue.launch(kernel, global: [64], local: [64], [.buffer(out)])
+    try queue.launch(kernel, global: [64], local: [64], [.buffer(out)] + memory)
     try result.withUnsafeMutableBytes { try queue.read(out, into: $0) }
     return result.elementsEqual(0..<64)
   }
@@ -295,13 +307,14 @@ public struct Capabilities: Sendable, Equatable, LosslessStringConvertible {
     let flags = [
       halfArithmetic, subgroupSizeIsRequired, subgroupShuffle, integerDotProduct, matrixM16N8K16, prefetch,
       matrixM16N8K16BFloat, matrixLoads, asynchronousCopies, warpShuffle, membar, agentFence,
+      modules, moreLocalMemory,
     ]
     return "\(language) \(subgroupSize) " + flags.map { $0 ? "1" : "0" }.joined(separator: " ")
   }
 
   public init?(_ text: String) {
     let fields = text.split(separator: " ")
-    guard fields.count == 14, let size = Int(fields[1]) else { return nil }
+    guard fields.count == 16, let size = Int(fields[1]) else { return nil }
     language = String(fields[0])
     subgroupSize = size
     halfArithmetic = fields[2] == "1"
@@ -316,6 +329,8 @@ public struct Capabilities: Sendable, Equatable, LosslessStringConvertible {
     warpShuffle = fields[11] == "1"
     membar = fields[12] == "1"
     agentFence = fields[13] == "1"
+    modules = fields[14] == "1"
+    moreLocalMemory = fields[15] == "1"
   }
 
   public init() {}

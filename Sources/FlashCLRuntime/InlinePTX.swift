@@ -58,14 +58,46 @@ extension Capabilities {
       out[item] = one == (item ^ 1) && two == (item ^ 2) ? item : -1;
       """
     },
+    Probe(
+      name: "module", worthTrying: isNVIDIA, assume: { $0.modules = true },
+      body: """
+        .version 6.0
+        .target sm_50
+        .address_size 64
+        .entry probe(.param .u64 .ptr .global .align 4 probe_param_0)
+        {
+          .reg .b32 %r<2>;
+          .reg .b64 %rd<4>;
+          ld.param.u64 %rd1, [probe_param_0];
+          mov.u32 %r1, %tid.x;
+          mul.wide.u32 %rd2, %r1, 4;
+          add.s64 %rd3, %rd1, %rd2;
+          st.global.u32 [%rd3], %r1;
+          ret;
+        }
+        """, isModule: true),
+    // Every item has a word in each KiB, so that no two may share one.
+    Probe(
+      name: "local-memory",
+      worthTrying: { device, known in isNVIDIA(device, known) && device.localMemory < 64 << 10 },
+      assume: { $0.moreLocalMemory = true },
+      body: """
+        for (int n = 0; n < 256; ++n) memory[64 * n + item] = 1000 * n + item;
+        barrier(CLK_LOCAL_MEM_FENCE);
+        bool right = true;
+        for (int n = 0; n < 256; ++n) right &= memory[64 * n + 63 - item] == 1000 * n + 63 - item;
+        out[item] = right ? item : -1;
+        """, localBytes: 64 << 10),
   ]
+
+  private static let isNVIDIA: @Sendable (Device, Capabilities) -> Bool = { device, _ in
+    device.quirks.contains(.inlinePTX)
+  }
 
   private static func probe(
     _ name: String, _ assume: @escaping @Sendable (inout Capabilities) -> Void, _ body: () -> String
   ) -> Probe {
-    Probe(
-      name: name, worthTrying: { device, _ in device.quirks.contains(.inlinePTX) }, assume: assume,
-      body: body())
+    Probe(name: name, worthTrying: isNVIDIA, assume: assume, body: body())
   }
 
   /// C = A · B + ½ with A[i][k] = (3i + 5k) mod 16 and B[k][j] = (7k + 3j) mod 8: whole numbers that both types hold, no two

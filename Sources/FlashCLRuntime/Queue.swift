@@ -98,6 +98,16 @@ public final class Queue {
     _ = cl.clReleaseCommandQueue(raw)
   }
 
+  /// A kernel of a module in the device's own language, such as PTX; throws `CLError.refused` where the driver does not take it.
+  ///
+  /// Not every driver refuses what it cannot read: some end the process.
+  func kernel(_ name: String, ofModule text: String) throws(CLError) -> Kernel {
+    guard let program = Program.loaded(Array(text.utf8), options: "", in: context, on: device) else {
+      throw .refused("\(device.name) does not take a module with \(name) for a program's binary")
+    }
+    return try Kernel(name, in: program, of: Source(name: "a module", text: text), on: device)
+  }
+
   // MARK: Memory
 
   /// Bytes held by live buffers, rounded up to their size classes.

@@ -160,6 +160,8 @@ struct Devices: ParsableCommand {
     let warp_shuffle: Bool
     let prefetch: Bool
     let device_fence: Bool
+    let modules: Bool
+    let more_local_memory: Bool
 
     init(_ found: Capabilities) {
       language = found.language
@@ -174,6 +176,7 @@ struct Devices: ParsableCommand {
       warp_shuffle = found.warpShuffle
       prefetch = found.prefetch
       device_fence = found.membar || found.agentFence
+      (modules, more_local_memory) = (found.modules, found.moreLocalMemory)
     }
 
     var text: String {
@@ -184,6 +187,7 @@ struct Devices: ParsableCommand {
         matrix_m16n8k16_bf16 ? "in bf16" : nil, matrix_loads ? "matrix loads" : nil,
         asynchronous_copies ? "asynchronous copies" : nil, warp_shuffle ? "warp shuffles" : nil,
         prefetch ? "prefetches" : nil, device_fence ? "fences between groups" : nil,
+        modules ? "PTX modules as binaries" : nil, more_local_memory ? "64 KiB of local memory" : nil,
       ].compactMap { $0 }
       return ([language] + names).joined(separator: ", ")
     }

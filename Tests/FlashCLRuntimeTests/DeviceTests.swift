@@ -119,6 +119,13 @@ import Testing
       names.formUnion(found.defines.map(\.name))
     }
     #expect(names.count == flags.count)
+    // What no kernel asks for.
+    for flag in [\.modules, \.moreLocalMemory] as [WritableKeyPath<Capabilities, Bool>] {
+      var found = Capabilities.none
+      found[keyPath: flag] = true
+      #expect(Capabilities(found.description) == found)
+      #expect(found.defines.isEmpty)
+    }
     #expect(Capabilities("CL1.2 0 1 1") == nil)
   }
 
