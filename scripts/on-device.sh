@@ -4,7 +4,9 @@
 #
 #   log.txt          what was run and said         check.json, check.html   every case, and the report to look at
 #   bench.json       every operation, as a model would run it               attention.json, attention.svg  the sweep of attention
-#   models.json      a model of random weights     peers.json   PyTorch's side, where torch is installed
+#   drafts.json      1 to 16 new tokens over a long cache, as a draft is verified
+#   models.json      a model of random weights, with caches in f32 and f16; how many kernels a token launches
+#   peers.json       PyTorch's side, where torch is installed
 #
 # Needs no root, no network and no installed OpenCL: it finds the vendor's driver library where a container runtime puts it.
 # FLASHCL_DEVICE picks a device; SECONDS_LIMIT changes the time.
@@ -91,8 +93,11 @@ share 55
 run $((seconds + slack)) attention "$flashcl" bench attention --chosen --seconds $seconds \
   --sweep "N=512:16384:x2,D=64|128,causal=0|1,type=f16|f32" \
   --output "$out/attention.json" --plot "$out/attention.svg"
+share 35
+run $((seconds + slack)) drafts "$flashcl" bench attention --chosen --seconds $seconds \
+  --sweep "cache=f16|f32,H=64,Hkv=8,D=128,Lk=32768,Lq=1|2|4|8|16,phase=decode" --output "$out/drafts.json"
 share 80
-run $((seconds + slack)) models "$flashcl" bench --model-shape smollm2-135m --seconds $seconds \
+run $((seconds + slack)) models "$flashcl" bench --model-shape smollm2-135m --cache-types f32,f16 --seconds $seconds \
   --output "$out/models.json"
 if [ $peers -gt 0 ]; then
   run 60 peers python3 "$here/peers/compare.py" --flashcl "$flashcl" --rounds 1 --seconds 0.2 --limit 45 \
