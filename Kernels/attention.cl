@@ -98,6 +98,12 @@
       uint heads, uint group, int queries, int count, float scale, int left, int right, int upper_left              \
           TERMS_ARGUMENTS
 
+#define ARGUMENTS_PASSED                                                                                           \
+  q, q_offset, q_b, q_h, q_i, keys, keys_offset, keys_b, keys_h, keys_j, values, values_offset, values_b, values_h,  \
+      values_j, key_scales, value_scales, lengths, lengths_offset, table, table_offset, table_stride, limit,         \
+      query_starts, query_starts_offset, query_total, key_starts, key_starts_offset, y, y_offset, y_b, y_h, y_i, lse, \
+      lse_offset, lse_b, lse_h, lse_i, heads, group, queries, count, scale, left, right, upper_left TERMS
+
 // One sequence of the call.
 typedef struct {
   int queries;       // its rows

@@ -1,13 +1,16 @@
-// attention_matrix: prefill by matrix units, as FlashAttention-2 does it (Dao 2023). See attention.cl for operands and terms,
-// fragment.cl for what a warp holds.
+// attention_matrix, attention_matrix_split: prefill and decode by matrix units, as FlashAttention-2 does it (Dao 2023). See
+// attention.cl for operands and terms, fragment.cl for what a warp holds, attention_decode.cl for splits.
 //
-// A group of four warps makes 64 rows, 16 a warp, 64 keys at a time: scores = Q · Kᵀ, then Y += P · V, both with f32 sums. Q stays
+// A group of WARPS warps makes 16 rows a warp, 64 keys at a time: scores = Q · Kᵀ, then Y += P · V, both with f32 sums. Q stays
 // in registers as A, keys and values come through local memory as B, and the weights P never leave their lanes: the C of two
 // neighbouring products is the A of the next. Each lane has two rows, fragments' g and g + 8, of which four lanes hold the pieces.
 //
 // Keys and values have one type of 16 bits, q that or f32, which is rounded to it; D and DV are multiples of 16 up to 128. P is
-// rounded to that type, its sum is not. In f16 it is multiplied by 2^15 before: weights down to 2^-29 of the greatest then keep their 11 bits.
-// Local memory: (64 · (D / 2 + 4) + 64 · (DV / 2 + 4) + 256) · 4 B and `exchange`, together 39 KiB where D = DV = 128.
+// rounded to that type, its sum is not. In f16 it is multiplied by 2^15 before: weights down to 2^-29 of the greatest then keep
+// their 11 bits.
+// Local memory: (64 · (D / 2 + 4) + 64 · (DV / 2 + 4) + 4 · ROWS) · 4 B and `exchange`, together 39 KiB where D = DV = 128 and ROWS = 64.
+// Where PACKS, the rows are all those of a sequence for one key head, whatever their query heads, and the keys one split; new keys
+// and values join the cache first, as in attention_split.
 // A value that is not finite in a tile that is not whole is 0 in local memory, and added to the rows that see it by itself.
 
 #define Q_IS_f32 1
@@ -15,7 +18,9 @@
 #define Q_IS_bf16 0
 #define ROUNDS_Q JOIN(Q_IS_, Q_TYPE)
 
+#ifndef WARPS
 #define WARPS 4
+#endif
 #define ITEMS (32 * WARPS)
 #define ROWS (16 * WARPS)
 #define SCORES (TILE / 8)  // fragments side by side
@@ -30,10 +35,23 @@
 #define EXP2 exp2
 #endif
 
+#ifndef PACKS
+#define PACKS 0
+#endif
+#if !PACKS
+#define ROW(n) ((int)(n))
+#define HEAD(n) h
+#endif
+
 // Whether rows that begin at these places, all in elements, begin at 16 bytes.
 #define ALIGNED(offset, b, h, row) ((((offset) | (b) | (h) | (row)) & 7) == 0)
 
+#if PACKS
+__kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void attention_matrix_split(ARGUMENTS SPLIT_ARGUMENTS
+                                                                                           SPLIT_APPENDS) {
+#else
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void attention_matrix(ARGUMENTS LIST_ARGUMENTS) {
+#endif
   TILE_MEMORY(k_tile, TILE, D);  // queries, then keys [key][d]
   TILE_MEMORY(v_tile, TILE, DV);  // values [key][d]
   EXCHANGE_MEMORY(exchange, ITEMS);
@@ -41,38 +59,76 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void attention_matri
   __local int kept_any, all_finite;
   uint item = get_local_id(0);
   uint lane = item % 32;
-  uint h = get_group_id(1);
   uint b = get_group_id(2);
   Sequence s = SEQUENCE(b);
+#if PACKS
+  __local uint answer;
+  uint key_head = get_group_id(0);
+  uint split = get_group_id(1);
+  int first = 0;
+  int rows = min(ROWS, s.queries * (int)group);
+  if (rows <= 0) return;
+#else
+  uint h = get_group_id(1);
+  uint key_head = h / group;
   int first = get_group_id(0) * ROWS;
   int rows = min(ROWS, s.queries - first);
   if (rows <= 0) return;
+#endif
+  // A later row's run neither begins nor ends before an earlier one's.
+  int2 first_run = KEYS_OF(ROW(first), s), last_run = KEYS_OF(ROW(first + rows - 1), s);
+  int begin = first_run.x, end = last_run.y;
+#if PACKS
+  uint base = begin / SPLIT;
+  uint made_of = min(splits, (uint)max(1, (end + SPLIT - 1) / SPLIT - (int)base));
+  if (split >= made_of) return;
+  int begins = (int)(base + split) * SPLIT;
+  uint token = query_starts ? s.q_row : b * queries;
+#if APPENDS
+  for (uint n = item; n < APPENDED_PARTS(s, begins); n += ITEMS) APPEND_PART(n, s, begins);
+  barrier(CLK_GLOBAL_MEM_FENCE);
+#endif
+  begin = max(begin, begins);
+  end = min(end, begins + SPLIT);
+#endif
   uint warp_row = item / 32 * 16;
 
-  q += q_offset + b * q_b + h * q_h + (ulong)s.q_row * q_i;
+  q += q_offset + b * q_b + (ulong)s.q_row * q_i;
   bool is_aligned = ALIGNED(q_offset, q_b, q_h, q_i);
-  for (uint n = item; n < ROWS * (D / 8); n += ITEMS) {
-    uint row = n / (D / 8), part = n % (D / 8);
-    __local uint *to = k_tile + row * STRIDE(D) + 4 * part;
-    __global const Q_T *from = q + (ulong)(first + (int)row) * q_i + 8 * part;
-    if ((int)row < rows)
-#if ROUNDS_Q
-      for (uint e = 0; e < 4; ++e) to[e] = fragment_word(from[2 * e], from[2 * e + 1]);
-#else
-      copy_eight(to, (__global const ushort *)from, 1, is_aligned);
-#endif
-    else
-      *(__local uint4 *)to = 0;
-  }
-  copies_commit();
-  copies_arrived(0);
-  barrier(CLK_LOCAL_MEM_FENCE);
   uint query[D / 16][4];
-  UNROLLED for (uint d = 0; d < D / 16; ++d)
-    fragment_a(query[d], k_tile + warp_row * STRIDE(D) + 8 * d, STRIDE(D), lane);
+  for (uint piece = 0; piece < ROWS; piece += TILE) {
+    for (uint n = item; n < TILE * (D / 8); n += ITEMS) {
+      uint row = piece + n / (D / 8), part = n % (D / 8);
+      __local uint *to = k_tile + (row - piece) * STRIDE(D) + 4 * part;
+      __global const Q_T *from = q + HEAD(first + row) * q_h + (ulong)ROW(first + row) * q_i + 8 * part;
+      if ((int)row < rows)
+#if APPENDS
+        for (uint e = 0; e < 4; ++e) {
+          float pair[2];
+          for (uint n = 0; n < 2; ++n)
+            pair[n] = turned_element(from - 8 * part, 8 * part + 2 * e + n, cosines + cosines_offset, sines + sines_offset,
+                                     POSITION_OF(token + ROW(first + row)), length, pairs, adjacent);
+          to[e] = fragment_word(pair[0], pair[1]);
+        }
+#elif ROUNDS_Q
+        for (uint e = 0; e < 4; ++e) to[e] = fragment_word(from[2 * e], from[2 * e + 1]);
+#else
+        copy_eight(to, (__global const ushort *)from, 1, is_aligned);
+#endif
+      else
+        *(__local uint4 *)to = 0;
+    }
+    copies_commit();
+    copies_arrived(0);
+    barrier(CLK_LOCAL_MEM_FENCE);
+    if (warp_row / TILE == piece / TILE)
+      UNROLLED for (uint d = 0; d < D / 16; ++d)
+        fragment_a(query[d], k_tile + warp_row % TILE * STRIDE(D) + 8 * d, STRIDE(D), lane);
+    barrier(CLK_LOCAL_MEM_FENCE);
+  }
 
   // Of a lane's two rows, in powers of two: the greatest score, and this lane's part of the sum of weights.
-  float2 greatest = SINK(h) * LOG2_E;
+  float2 greatest = PACKS ? -INFINITY : SINK(h) * LOG2_E;
   float2 denominator = lane % 4 > 0 || greatest.x == -INFINITY ? 0.0f : 1.0f;
   float sums[SUMS][4];
   UNROLLED for (uint c = 0; c < SUMS; ++c)
@@ -85,9 +141,6 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void attention_matri
   bool keys_aligned = ALIGNED(keys_offset, keys_b, keys_h, keys_j);
   bool values_aligned = ALIGNED(values_offset, values_b, values_h, values_j);
 #endif
-  // A later row's run neither begins nor ends before an earlier one's.
-  int2 first_run = KEYS_OF(first, s), last_run = KEYS_OF(first + rows - 1, s);
-  int begin = first_run.x, end = last_run.y;
   EACH_TILE(get_group_id(0)) {
     if (OUTSIDE) continue;
     // Rows past the last have whatever weights: nobody sees them.
@@ -96,11 +149,12 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void attention_matri
     if (!whole) {
       keep = 0;
       UNROLLED for (uint half_of = 0; half_of < 2; ++half_of) {
-        int i = first + (int)(warp_row + FRAGMENT_ROW(lane, 2 * half_of));
+        uint row = first + warp_row + FRAGMENT_ROW(lane, 2 * half_of);
+        int i = ROW(row);
         int2 run = KEYS_OF(i, s);
         UNROLLED for (uint n = 0; n < 2 * SCORES; ++n) {
           int j = from + (int)(n / 2 * 8 + FRAGMENT_COLUMN(lane, n % 2));
-          if (j >= run.x && j < run.y && (PATTERN_KEEPS_ALL || KEPT(b, h, i, j, s)))
+          if (j >= run.x && j < run.y && (PATTERN_KEEPS_ALL || KEPT(b, HEAD(row), i, j, s)))
             keep |= 1u << (n / 2 * 4 + 2 * half_of + n % 2);
         }
       }
@@ -121,7 +175,7 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void attention_matri
       int j = from + (int)key;
       __local uint *to = k_tile + key * STRIDE(D) + 4 * part;
       if (j >= begin && j < end)
-        copy_eight(to, key_bits + KEY_AT(b, h / group, j) + 8 * part * KEY_STEP, KEY_STEP, keys_aligned);
+        copy_eight(to, key_bits + KEY_AT(b, key_head, j) + 8 * part * KEY_STEP, KEY_STEP, keys_aligned);
       else
         *(__local uint4 *)to = 0;
     }
@@ -131,7 +185,7 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void attention_matri
       int j = from + (int)key;
       __local uint *to = v_tile + key * STRIDE(DV) + 4 * part;
       if (j >= begin && j < end)
-        copy_eight(to, value_bits + VALUE_AT(b, h / group, j) + 8 * part, 1, values_aligned);
+        copy_eight(to, value_bits + VALUE_AT(b, key_head, j) + 8 * part, 1, values_aligned);
       else
         *(__local uint4 *)to = 0;
     }
@@ -156,9 +210,10 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void attention_matri
         float score = scores[c][e];
 #if HAS_SCORE
         // Terms are read of rows and keys that exist.
-        int i = min(first + (int)(warp_row + FRAGMENT_ROW(lane, e)), s.queries - 1);
+        uint row = min(first + (int)(warp_row + FRAGMENT_ROW(lane, e)), first + rows - 1);
+        int i = ROW(row);
         int j = min(from + (int)(8 * c + FRAGMENT_COLUMN(lane, e)), s.keys - 1);
-        score = SCORED(scale * score, b, h, i, j, s) * LOG2_E;
+        score = SCORED(scale * score, b, HEAD(row), i, j, s) * LOG2_E;
 #else
         score *= scale * LOG2_E;
 #endif
@@ -179,8 +234,8 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void attention_matri
         if (e < 2) denominator.x += p;
         else denominator.y += p;
 #if HAS_WEIGHT
-        p *= WEIGHED(b, h, min(first + (int)(warp_row + FRAGMENT_ROW(lane, e)), s.queries - 1),
-                     from + (int)(8 * c + FRAGMENT_COLUMN(lane, e)));
+        uint row = min(first + (int)(warp_row + FRAGMENT_ROW(lane, e)), first + rows - 1);
+        p *= WEIGHED(b, HEAD(row), ROW(row), from + (int)(8 * c + FRAGMENT_COLUMN(lane, e)));
 #endif
         scores[c][e] = p * WEIGHT_SCALE;
       }
@@ -205,7 +260,7 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void attention_matri
       barrier(CLK_LOCAL_MEM_FENCE);
       for (int j = max(from, begin); j < min(from + TILE, end); ++j) {
         uint key = j - from;
-        ulong at = VALUE_AT(b, h / group, j);
+        ulong at = VALUE_AT(b, key_head, j);
         UNROLLED for (uint c = 0; c < SUMS; ++c)
           UNROLLED for (uint e = 0; e < 4; ++e) {
             float value = VALUE(at, 8 * c + FRAGMENT_COLUMN(lane, e));
@@ -228,6 +283,34 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void attention_matri
   }
 
   denominator = quad_sum(denominator, exchange, item);
+#if PACKS
+  for (uint e = 0; e < 4; ++e) {
+    int row = warp_row + FRAGMENT_ROW(lane, e);
+    if (row >= rows) continue;
+    uint h = HEAD(row);
+    ulong i = ROW(row);
+    bool is_first = lane % 4 == 0 && e % 2 == 0;
+    float total = e < 2 ? denominator.x : denominator.y, m = LN_2 * (e < 2 ? greatest.x : greatest.y), factor = 1.0f;
+    __global float *out = partial + PARTIAL(b, h, i, split);
+    if (made_of == 1)
+      total = finish(&m, total, SINK(h), is_first && lse ? lse + lse_offset + b * lse_b + h * lse_h + (s.q_row + i) * lse_i : 0,
+                     &factor);
+    else if (is_first) {
+      out[DV] = m;
+      out[DV + 1] = total;
+    }
+    UNROLLED for (uint c = 0; c < SUMS; ++c) {
+      uint d = 8 * c + FRAGMENT_COLUMN(lane, e);
+      float sum = sums[c][e] / WEIGHT_SCALE;
+      if (made_of == 1)
+        X_STORE(y, y_offset + b * y_b + h * y_h + (s.q_row + i) * y_i + d, total == 0.0f ? 0.0f : sum * factor / total);
+      else
+        out[d] = sum;
+    }
+  }
+  if (made_of == 1) return;
+  join_splits(b, key_head, split, base, made_of, s, item, ITEMS, &answer, ARGUMENTS_PASSED, partial, splits, made);
+#else
   y += y_offset + b * y_b + h * y_h + (ulong)s.q_row * y_i;
   UNROLLED for (uint e = 0; e < 4; ++e) {
     int row = warp_row + FRAGMENT_ROW(lane, e);
@@ -240,4 +323,5 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void attention_matri
       lse[lse_offset + b * lse_b + h * lse_h + (s.q_row + (ulong)(first + row)) * lse_i] =
           total == 0.0f ? -INFINITY : LN_2 * ((e < 2 ? greatest.x : greatest.y) + log2(total));
   }
+#endif
 }

@@ -1,12 +1,8 @@
-// attention_split: a group of SPLIT items takes SPLIT keys of one key head, an item a key, for all rows of a sequence and all query
-// heads that read them, ROWS of these at a time; GPUs. See attention.cl for operands and terms, attention_decode.cl for splits.
+// attention_split: a group of SPLIT items takes SPLIT keys of one key head, an item a key, for all rows of a sequence and all
+// query heads that read them, ROWS of these at a time; GPUs. See attention.cl for operands and terms, attention_decode.cl for
+// splits.
 //
 // Where APPENDS, the sequence's new keys and values join the cache first, and its queries turn as they are read (cache.cl).
-//
-// Sixteen splits from a multiple of sixteen on are a node, which is joined by the last of them, and nodes are by the last node:
-// of 2048 splits no group reads more than 128. What one group reads of another has been written once, so that no cache between
-// them holds it as it was.
-// made      [B, Hkv, 1 + nodes]
 // Defines: ROWS; APPENDS 0|1.
 
 #ifndef ROWS
@@ -16,12 +12,9 @@
 // or more.
 #define SLICES (SPLIT / DV < 2 ? 1 : SPLIT / DV > SPLIT / 16 ? SPLIT / 16 : SPLIT / DV)
 #define WIDTH (SPLIT / SLICES)
-// Row n of a sequence's rows for one key head.
-#define ROW(n) ((int)((n) / group))
-#define HEAD(n) (key_head * group + (n) % group)
 
-// The greatest, or the sum, of each row of tile [SPLIT][ROWS], in its first SPLIT-th. PoCL 3.1 makes wrong code of a loop whose body
-// begins with a barrier.
+// The greatest, or the sum, of each row of tile [SPLIT][ROWS], in its first SPLIT-th. PoCL 3.1 makes wrong code of a loop whose
+// body begins with a barrier.
 INLINE void fold(__local float *tile, uint lane, const bool adds) {
   barrier(CLK_LOCAL_MEM_FENCE);
   for (uint half_size = SPLIT / 2; half_size > 0; half_size /= 2) {
@@ -32,25 +25,6 @@ INLINE void fold(__local float *tile, uint lane, const bool adds) {
     barrier(CLK_LOCAL_MEM_FENCE);
   }
 }
-
-// True for the last of `expected` groups that come here, which then sees what all of them have written.
-INLINE bool is_last(volatile __global uint *counter, uint expected, uint lane, __local uint *answer) {
-  DEVICE_FENCE();
-  barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
-  if (lane == 0) {
-    *answer = atomic_inc(counter) == expected - 1;
-    if (*answer) atomic_xchg(counter, 0);
-  }
-  barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
-  DEVICE_FENCE();
-  return *answer;
-}
-
-#if APPENDS
-#define SPLIT_APPENDS , APPEND_ARGUMENTS
-#else
-#define SPLIT_APPENDS
-#endif
 
 __kernel __attribute__((reqd_work_group_size(SPLIT, 1, 1))) void attention_split(ARGUMENTS SPLIT_ARGUMENTS
                                                                                      SPLIT_APPENDS) {
@@ -73,13 +47,9 @@ __kernel __attribute__((reqd_work_group_size(SPLIT, 1, 1))) void attention_split
   int j = from + (int)lane;
   uint rows = s.queries * group;
 
-#if APPENDS
-  // A split's keys are written and read by one group: nobody else's are waited for.
   uint token = query_starts ? s.q_row : b * queries;
-  int first_place = s.keys - s.queries;
-  for (int i = max(0, from - first_place); i < min(s.queries, from + SPLIT - first_place); ++i)
-    for (uint part = lane; part < APPEND_PARTS(D, DV); part += SPLIT)
-      append_part(part, key_head, token + i, keys, values, key_scales, value_scales, heads / group, D, DV, APPEND_PASSED);
+#if APPENDS
+  for (uint n = lane; n < APPENDED_PARTS(s, from); n += SPLIT) APPEND_PART(n, s, from);
   barrier(CLK_GLOBAL_MEM_FENCE);
 #endif
 
@@ -215,36 +185,5 @@ __kernel __attribute__((reqd_work_group_size(SPLIT, 1, 1))) void attention_split
   }
   if (parts == 1) return;
 
-  uint node = (base + split) / NODE - base / NODE;
-  uint nodes = (base + parts - 1) / NODE - base / NODE + 1;
-  uint at = node == 0 ? 0 : (base / NODE + node) * NODE - base;  // the node's first split
-  uint members = min((base / NODE + node + 1) * NODE - base, parts) - at;
-  made += (b * (heads / group) + key_head) * (1 + NODES(splits));
-  if (!is_last(made + 1 + node, members, lane, &answer)) return;
-  if (nodes > 1) {
-    for (uint n = lane; n < rows * DV; n += SPLIT) {
-      uint h = HEAD(n / DV), d = n % DV;
-      int i = ROW(n / DV);
-      float sum, greatest;
-      float denominator = join(partial + PARTIAL(b, h, i, at), members, d, 1, &sum, &greatest);
-      __global float *out = partial + PARTIAL(b, h, i, splits + node);
-      out[d] = sum;
-      if (d > 0) continue;
-      out[DV] = greatest;
-      out[DV + 1] = denominator;
-    }
-    if (!is_last(made, nodes, lane, &answer)) return;
-    at = splits;
-    members = nodes;
-  }
-  for (uint n = lane; n < rows * DV; n += SPLIT) {
-    uint h = HEAD(n / DV), d = n % DV;
-    ulong i = ROW(n / DV);
-    float sum, greatest, factor;
-    float denominator = join(partial + PARTIAL(b, h, i, at), members, d, 1, &sum, &greatest);
-    denominator = finish(&greatest, denominator, SINK(h),
-                         d == 0 && lse ? lse + lse_offset + b * lse_b + h * lse_h + (s.q_row + i) * lse_i : 0, &factor);
-    X_STORE(y, y_offset + b * y_b + h * y_h + (s.q_row + i) * y_i + d,
-            denominator == 0.0f ? 0.0f : sum * factor / denominator);
-  }
+  join_splits(b, key_head, split, base, parts, s, lane, SPLIT, &answer, ARGUMENTS_PASSED, partial, splits, made);
 }

@@ -122,7 +122,8 @@ rusticl() (
 )
 
 # Ten thousand times slower: the smallest of everything. Not attention's case `counted_or`, whose counts by sixteens of rows are
-# wrong under Oclgrind 21.10 alone, with an empty log.
+# wrong under Oclgrind 21.10 alone, with an empty log. Of decode calls of one split: what one group leaves for another behind a
+# fence is a race to Oclgrind.
 oclgrind() (
   scripts/install.sh oclgrind
   path=$(find /usr/lib /usr/local/lib -name liboclgrind-rt-icd.so 2>/dev/null | head -n 1)
@@ -131,7 +132,7 @@ oclgrind() (
   export OCLGRIND_DATA_RACES=1 OCLGRIND_LOG="$scratch/oclgrind.log" FLASHCL_CAPABILITIES=none FLASHCL_CACHE=none
   : >"$OCLGRIND_LOG"
   check oclgrind --quick \
-    '^((embedding|.*_norm|gelu|silu_multiply|gelu_multiply|softcap|gather|weighted_gather|rope|softmax|argmax|top_k|cache_append|cache_copy|attention_weights)\(|linear\((?!.*inputs=1536)|attention\(.*(D=1,|lengths=(2|19),|Lq=1,Lk=1,|options=(window_5_3|big_bird|mixed|sinks),))'
+    '^((embedding|.*_norm|gelu|silu_multiply|gelu_multiply|softcap|gather|weighted_gather|rope|softmax|argmax|top_k|cache_append|cache_copy|attention_weights)\(|linear\((?!.*inputs=1536)|attention\((?!.*(Lk=300|lengths=300\+70),).*(D=1,|lengths=(2|19),|lengths=3\+100,|Lq=1,Lk=1,|options=(window_5_3|big_bird|mixed|sinks),))'
 )
 
 [ $# -gt 0 ] || set -- pocl pretend intel rusticl oclgrind

@@ -59,9 +59,10 @@ private final class Folder {
   /// Matrix units come first where both their types work; their emulation never does.
   @Test func matrixUnitsAreTakenWhereTheyAre() throws {
     var traits = Traits(isCPU: false, maxWorkGroup: 1024, localMemory: 48 << 10)
-    #expect(Attention.strategies(on: traits).last?.name == "matrix")
+    #expect(Attention.strategies(on: traits).suffix(2).map(\.name) == ["matrix", "matrix_split"])
     traits.hasMatrixUnits = true
-    #expect(Attention.strategies(on: traits).map(\.name).prefix(3) == ["matrix", "split", "tiled"])
+    #expect(
+      Attention.strategies(on: traits).map(\.name).prefix(4) == ["matrix", "matrix_split", "split", "tiled"])
 
     let backend = try OpenCLBackend(try Device.select())
     func chosen(_ type: ElementType, size: Int) throws -> String? {
@@ -73,6 +74,21 @@ private final class Folder {
     #expect(try chosen(.f16, size: 128) != "matrix")
     backend.launcher.traits.hasMatrixUnits = true
     #expect(try chosen(.f16, size: 128) == "matrix")
+    // Of a model: queries in f32 over a cache that is not, in prefill and in decode.
+    func chosen(cache type: ElementType, _ phase: Phase) throws -> String? {
+      let cache = try backend.makeCache(blocks: 4, heads: 1, keySize: 64, valueSize: 64, type: type)
+      let q = try backend.allocate([1, 2, 4, 64], .f32)
+      let attention = Attention(
+        q: q,
+        source: .paged(
+          cache: cache, table: try backend.allocate([1, 4], .i32), lengths: try backend.allocate([1], .i32),
+          longest: 64),
+        options: AttentionOptions(mask: .causal(.lowerRight)), phase: phase, y: q)
+      return try backend.strategies(for: attention).first(where: \.chosen)?.name
+    }
+    #expect(try chosen(cache: .f16, .prefill) == "matrix")
+    #expect(try chosen(cache: .bf16, .decode) == "matrix_split")
+    #expect(try chosen(cache: .f32, .prefill)?.contains("matrix") == false)
     // What they do not serve goes on as before.
     for (type, size) in [(ElementType.f32, 128), (.f16, 40), (.bf16, 144)] {
       #expect(try chosen(type, size: size) != "matrix")

@@ -19,10 +19,14 @@ extension Case {
       ]
     }
     cases += [
+      appending(.f32, cache: .f32, .decode, [3, 3], [3, 100], heads: 4, keyHeads: 2, size: 16, .halves),
+      appending(.f32, cache: .q8_0, .decode, [3, 3], [3, 100], heads: 4, keyHeads: 2, size: 32, .halves),
       appending(.f32, cache: .bf16, .decode, [1], [255], nil),
       appending(.f32, cache: .f16, .decode, [1, 3, 0, 2], [40, 130, 3, 2], heads: 4, keyHeads: 2, .halves),
       appending(
         .f32, cache: .f32, .decode, [16], [2100], heads: 8, keyHeads: 1, size: 16, .halves, window: 2090),
+      // 128 rows for one key head.
+      appending(.f32, cache: .f16, .decode, [16], [300], heads: 8, keyHeads: 1, size: 32, .halves),
       appending(.f32, cache: .f32, .prefill, [19, 19], [19, 70], .halves),
     ]
     return cases
@@ -64,7 +68,8 @@ extension Case {
         try bench.ropeTable(length: lengths.max() ?? 1, rotary: rotary, $0)
       }
       let new = CacheAppend(
-        keys: part(heads, keyHeads).tokens(keyHeads), values: part(heads + keyHeads, keyHeads).tokens(keyHeads),
+        keys: part(heads, keyHeads).tokens(keyHeads),
+        values: part(heads + keyHeads, keyHeads).tokens(keyHeads),
         slots: try bench.integers(slots.flatMap { $0 }),
         positions: table == nil ? nil : try bench.integers(places.flatMap { $0 }), table: table,
         queries: table == nil ? nil : part(0, heads).tokens(heads), cache: plan.cache)

@@ -8,7 +8,8 @@ import FlashCL
 
 extension Case {
   static var attentionCases: [Case] {
-    attentionShapeCases + attentionCacheCases + attentionAppendCases + attentionOptionCases + attentionBenchCases
+    attentionShapeCases + attentionCacheCases + attentionAppendCases + attentionOptionCases
+      + attentionBenchCases
   }
 
   private static var attentionShapeCases: [Case] {

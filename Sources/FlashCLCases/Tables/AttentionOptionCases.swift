@@ -16,6 +16,11 @@ extension Case {
       cases.append(attention(.f32, tall, causal: .lowerRight, terms: terms))
       cases.append(attention(.f32, few, phase: .decode, terms: terms))
     }
+    // Decode over one split: what several tell each other is a race to tools that know no fences.
+    let short = DenseShape(batch: 2, heads: 3, queries: 2, keys: 100, size: 16)
+    for terms in mixedTerms + [window(5, 3)] {
+      cases.append(attention(.f32, short, phase: .decode, terms: terms))
+    }
     // One size for all, so that strategies share their programs; other sizes and types for terms that read q, k or v.
     let narrow = DenseShape(batch: 2, heads: 3, queries: 37, keys: 70, size: 40, valueSize: 24)
     for terms in [xl, bias] + mixedTerms

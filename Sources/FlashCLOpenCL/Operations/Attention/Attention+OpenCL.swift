@@ -3,9 +3,10 @@ import FlashCLRuntime
 
 extension Attention: OpenCLOperation {
   static func strategies(on traits: Traits) -> [Strategy<Attention>] {
-    // Without matrix units their emulation is nobody's choice, but proves the kernel.
+    // Without matrix units their emulation is nobody's choice, but proves the kernels.
     let others = traits.order(gpu: [split, tiled], cpu: [lanes, blocks], any: [rows])
-    return traits.hasMatrixUnits ? [matrix] + others : others + [matrix]
+    let units = [matrix, matrixSplit]
+    return traits.hasMatrixUnits ? units + others : others + units
   }
 
   fileprivate static let rowsFile = KernelFile("attention_rows", including: ["attention"])
@@ -17,7 +18,7 @@ extension Attention: OpenCLOperation {
 
   /// Keys of one split, the same for all sequences, so that bits do not depend on others; SPLIT in the kernel.
   private static let splitLength = Tunable(
-    Attention.self, "split", of: [64, 128, 256, 512], for: ["split", "lanes"]
+    Attention.self, "split", of: [64, 128, 256, 512], for: ["split", "lanes", "matrix_split"]
   ) { _ in 128 }
   /// The most rows, of one query head each, that share one reading of the keys by a group: a sum each in an item's registers.
   private static let rowsOfGroup = Tunable(
@@ -70,15 +71,9 @@ extension Attention: OpenCLOperation {
         ?? traits.unfit(items: traits[splitLength], localBytes: op.splitBytes(rows: 1, traits))
     }
   ) { op, launcher in
-    let (length, isFused) = (launcher.traits[splitLength], op.canAppend)
-    let splits = op.splits(of: length, rows: op.queryCount)
-    var defines = ["ROWS": "\(op.rowsAtOnce(launcher.traits))"] as Defines
-    if isFused { defines = defines + ["APPENDS": "1"] }
-    try op.launchSplits(
-      "attention_split", in: splitFile, AttentionCall(op, launcher, appendsFirst: !isFused), launcher, defines,
-      splits, counters: op.batch * op.keyHeads * (1 + nodes(splits)),
-      global: [op.keyHeads * length, splits, op.batch], local: [length, 1, 1],
-      isFused ? op.appending?.operands ?? [] : [])
+    try op.launchPacked(
+      "attention_split", in: splitFile, launcher, ["ROWS": "\(op.rowsAtOnce(launcher.traits))"],
+      items: launcher.traits[splitLength])
   }
 
   private static let lanes = Strategy<Attention>(
@@ -119,7 +114,7 @@ extension Attention: OpenCLOperation {
   }
 
   var prefillUnfit: String? { phase == .decode ? "made for prefill" : softUnfit }
-  private var decodeUnfit: String? { phase == .prefill ? "made for decode" : softUnfit }
+  var decodeUnfit: String? { phase == .prefill ? "made for decode" : softUnfit }
 
   // MARK: - Launches
 
@@ -164,6 +159,19 @@ extension Attention: OpenCLOperation {
 
   /// Nodes of sixteen in any run of so many splits; NODES in the kernels.
   private static func nodes(_ splits: Int) -> Int { splits / 16 + 2 }
+
+  /// A group of `items` for each split and key head, which takes all rows that read it, and appends what is new where that may be.
+  func launchPacked(
+    _ kernel: String, in file: KernelFile, _ launcher: Launcher, _ defines: Defines, items: Int
+  ) throws {
+    let splits = splits(of: launcher.traits[Self.splitLength], rows: queryCount)
+    let isFused = canAppend
+    try launchSplits(
+      kernel, in: file, AttentionCall(self, launcher, appendsFirst: !isFused), launcher,
+      defines + ["PACKS": "1", "APPENDS": isFused ? "1" : "0"], splits,
+      counters: batch * keyHeads * (1 + Self.nodes(splits)), global: [keyHeads * items, splits, batch],
+      local: [items, 1, 1], isFused ? appending?.operands ?? [] : [])
+  }
 
   private func launchSplits(
     _ kernel: String, in file: KernelFile, _ call: AttentionCall, _ launcher: Launcher, _ defines: Defines,

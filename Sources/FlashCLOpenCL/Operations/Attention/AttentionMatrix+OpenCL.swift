@@ -3,12 +3,15 @@ import FlashCLRuntime
 
 extension Attention {
   private static let matrixFile = KernelFile("attention_matrix", including: ["attention", "fragment"])
+  private static let matrixSplitFile = KernelFile(
+    "attention_matrix", including: ["cache", "attention", "attention_decode", "fragment"])
 
   /// Products by matrix units, or their emulation; the weights, and queries of f32, are rounded to the type of the keys.
   static let matrix = Strategy<Attention>(
     "matrix",
     unfit: { op, traits in
-      op.prefillUnfit ?? op.matrixUnfit ?? traits.unfit(items: 128, localBytes: op.matrixBytes)
+      op.prefillUnfit ?? op.matrixUnfit
+        ?? traits.unfit(items: 128, localBytes: op.matrixBytes(warps: 4, traits))
     },
     rounding: { Rounding(to: $0.storedType, operands: $0.q.type == .f32) }
   ) { op, launcher in
@@ -26,6 +29,31 @@ extension Attention {
     }
   }
 
+  /// The same of decode, over one split of the keys for all rows that read them.
+  static let matrixSplit = Strategy<Attention>(
+    "matrix_split",
+    unfit: { op, traits in
+      if let reason = op.decodeUnfit ?? op.matrixUnfit { return reason }
+      // What decode's most rows need, so that a row's bits do not follow from how many there are.
+      if op.queryCount > 16 { return "made for 16 new tokens at most" }
+      let warps = op.warps(rows: 16)
+      return traits.unfit(items: 32 * warps, localBytes: op.matrixBytes(warps: warps, traits))
+    },
+    rounding: { Rounding(to: $0.storedType, operands: $0.q.type == .f32) }
+  ) { op, launcher in
+    let warps = op.warps(rows: op.queryCount)
+    try op.launchPacked(
+      "attention_matrix_split", in: matrixSplitFile, launcher,
+      ["FRAGMENT_TYPE": op.storedType.rawValue, "WARPS": "\(warps)", "TILE": "64"], items: 32 * warps)
+  }
+
+  /// Warps for `rows` rows of the query heads that read one key head, 16 each; four at least, to bring the keys.
+  private func warps(rows: Int) -> Int {
+    var warps = 4
+    while 16 * warps < heads / keyHeads * rows { warps *= 2 }
+    return warps
+  }
+
   private var matrixUnfit: String? {
     guard [.f16, .bf16].contains(storedType), [.f32, storedType].contains(q.type) else {
       return "made for keys in f16 and bf16"
@@ -39,7 +67,10 @@ extension Attention {
     return isWhole ? nil : "needs heads of whole sixteens, at most 128"
   }
 
-  /// A row of local memory is two elements to a word and four words more; what warps exchange is at most six words an item, of
-  /// which rows see which keys four a row.
-  private var matrixBytes: Int { 4 * (64 * (q.columns / 2 + 4 + y.columns / 2 + 4) + 6 * 128 + 4 * 64 + 2) }
+  /// A row of local memory is two elements to a word and four words more, of 64 keys and as many values; what warps exchange is two
+  /// words an item, six in the emulation; which rows see which keys four a row.
+  private func matrixBytes(warps: Int, _ traits: Traits) -> Int {
+    let exchanged = (traits.hasMatrixUnits ? 2 : 6) * 32 * warps
+    return 4 * (64 * (q.columns / 2 + 4 + y.columns / 2 + 4) + exchanged + 4 * 16 * warps + 3)
+  }
 }
