@@ -121,9 +121,10 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void attention_matri
     copies_commit();
     copies_arrived(0);
     barrier(CLK_LOCAL_MEM_FENCE);
-    if (warp_row / TILE == piece / TILE)
+    if (warp_row / TILE == piece / TILE) {
       UNROLLED for (uint d = 0; d < D / 16; ++d)
         fragment_a(query[d], k_tile + warp_row % TILE * STRIDE(D) + 8 * d, STRIDE(D), lane);
+    }
     barrier(CLK_LOCAL_MEM_FENCE);
   }
 

@@ -41,6 +41,27 @@ private let noOpenCL = ["FLASHCL_OPENCL_LIBRARY": "/nonexistent"]
     #expect(spelled.output == text.output)
   }
 
+  @Test(arguments: places) func theCacheHasTheTypeThatIsAskedFor(place: [String: String]) throws {
+    let scratch = try Scratch()
+    let model = try Models.llama(in: scratch)
+    func generate(_ type: String) throws -> Outcome {
+      try run(
+        ["generate", "--model", model, "--prompt", "a", "--max-tokens", "4", "--format", "json"]
+          + ["--cache-type", type], environment: place)
+    }
+    func planned(_ result: Outcome) throws -> Int? {
+      let memory = try result.json()["memory"] as? [String: Any]
+      return (memory?["planned"] as? [String: Any])?["cache_bytes"] as? Int
+    }
+    let (wide, narrow) = (try generate("f32"), try generate("f16"))
+    #expect(narrow.status == 0)
+    if let bytes = try planned(wide) { #expect(try planned(narrow) ?? 0 < bytes) }
+    // Its heads have eight elements.
+    let refused = try generate("q8_0")
+    #expect(refused.status == 1)
+    #expect(refused.errors.contains("multiples of 32"))
+  }
+
   /// Greedy: each token is the best of the logits that the tokens before it have.
   @Test func tokensAreTheBestOfTheLogits() throws {
     let scratch = try Scratch()
@@ -682,6 +703,7 @@ private let noOpenCL = ["FLASHCL_OPENCL_LIBRARY": "/nonexistent"]
     ["generate", "--model", model, "--max-tokens", "0"],
     ["generate", "--model", model, "--max-tokens", "-3"],
     ["generate", "--model", model, "--max-tokens", "many"],
+    ["generate", "--model", model, "--cache-type", "q4_0"],
     ["generate", "--model", model, "--temperature", "-1"],
     ["generate", "--model", model, "--temperature", "nan"], ["generate", "--model", model, "--top-p", "2"],
     ["generate", "--model", model, "--top-k", "0"], ["generate", "--model", model, "--min-p", "-0.1"],
