@@ -403,9 +403,9 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void linear_chain(STAGE_
 // The registers' share of a product: TILES tiles × ABREAST rows, beside them TILES vectors of weights and one of x. Of AVX-512's
 // 32 registers 3 · 8 + 4; where a float16 is two of 16 (AVX2) or four of 32 (NEON), 1 · 6 sums take 12 or 24.
 #define ABREAST (TILES == 3 ? 8 : 6)
-// Inputs of one round, in which TILES · REACH · 64 B of weights and TILES · ROWS · 64 B of sums meet: 24 + 24 KiB, a first cache.
-// 64 inputs were 10 % slower, 256 no faster (f32, 1024 × 768 · 3072).
-#define REACH 128
+// Inputs of one round, in which TILES · REACH · 64 B of weights and TILES · ROWS · 64 B of sums meet: 24 + 22 KiB of a first
+// cache; half of it was 10 % slower. Weights that are read where they lie come from a second cache as fast: fewer rounds, 3 %.
+#define REACH (W_IS_FLOAT ? 384 : 128)
 #define ROUND_BYTES (REACH * W_TILE_BYTES / W_BLOCK)
 // Lines of a tile's next round that are asked for beside each ABREAST rows.
 #define LINES ((ROUND_BYTES / 64 * ABREAST + ROWS - 1) / ROWS)

@@ -53,6 +53,8 @@ final class BufferPool {
   private let isImagined: Bool
   private var free: [[cl_mem]] = Array(repeating: [], count: 60 * 16)
   private var (inUse, pooled) = (0, 0)
+  /// The most that was in use since the pool was last emptied.
+  private var mostInUse = 0
 
   init(
     _ context: Context, largest: Int, ledger: MemoryLedger = MemoryLedger(), keepsAll: Bool = false,
@@ -84,17 +86,18 @@ final class BufferPool {
     if buffer != nil {
       inUse += size.bytes
       ledger.inUse += size.bytes
+      mostInUse = max(mostInUse, inUse)
     }
     ledger.note()
     return (buffer, code)
   }
 
-  /// Keeps a buffer for reuse. Free memory beyond what is in use (or 64 MiB) is let go, all but this buffer: what was
-  /// not taken again by then belongs to shapes of the past.
+  /// Keeps a buffer for reuse. Free memory beyond what was in use at once (or 64 MiB) is let go, all but this buffer: a run
+  /// that is repeated finds all its buffers again, and what was not taken by then belongs to shapes of the past.
   func give(_ buffer: cl_mem, _ size: SizeClass) {
     inUse -= size.bytes
     ledger.inUse -= size.bytes
-    if pooled + size.bytes > max(inUse, 64 << 20), !keepsAll { empty() }
+    if pooled + size.bytes > max(mostInUse, 64 << 20), !keepsAll { empty() }
     free[size.index].append(buffer)
     pooled += size.bytes
     ledger.pooled += size.bytes
@@ -106,7 +109,7 @@ final class BufferPool {
       free[index].removeAll()
     }
     ledger.pooled -= pooled
-    pooled = 0
+    (pooled, mostInUse) = (0, inUse)
   }
 }
 
