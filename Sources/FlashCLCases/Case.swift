@@ -68,7 +68,7 @@ extension Case {
     [
       embeddingCases, gatherCases, weightedGatherCases, layerNormCases, rmsNormCases, geluCases,
       siluMultiplyCases,
-      geluMultiplyCases, softcapCases, ropeCases, linearCases,
+      geluMultiplyCases, softcapCases, ropeCases, linearCases, linearArgMaxCases,
       attentionCases, attentionWeightsCases, cacheAppendCases, cacheCopyCases, softmaxCases, argMaxCases,
       topKCases,
     ].flatMap { $0 }

@@ -154,8 +154,11 @@ public final class LanguageModel {
   public func tokenizer() throws -> any Tokenizer { try reading.get() }
 
   /// What continuing a prompt of so many tokens takes of the device; nil where its backend cannot tell.
-  public func plan(prompt: Int, tokens: Int, cacheType: ElementType = .f32) throws -> RunPlan? {
-    try RunPlan(source, prompt: prompt, tokens: tokens, cacheType: cacheType, on: decoder.backend)
+  public func plan(
+    prompt: Int, tokens: Int, isGreedy: Bool = true, cacheType: ElementType = .f32
+  ) throws -> RunPlan? {
+    try RunPlan(
+      source, prompt: prompt, tokens: tokens, isGreedy: isGreedy, cacheType: cacheType, on: decoder.backend)
   }
 
   /// How the model's conversations are written; throws where its files do not tell.

@@ -32,6 +32,7 @@ public final class OpenCLBackend: Backend, DeviceTimed {
   init(_ queue: Queue) {
     self.queue = queue
     launcher = Launcher(queue)
+    launcher.compute = { [unowned self] in try run($0, nil) }
   }
 
   deinit { launcher.trials.finish() }

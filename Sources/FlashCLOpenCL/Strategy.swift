@@ -106,6 +106,8 @@ final class Launcher {
   let trials: Trials
   /// Linear layers that wait for the next.
   private(set) lazy var chain = LinearChain(self)
+  /// Runs an operation that is a step of another, by its own best strategy.
+  var compute: (any OpenCLOperation) throws -> Void = { _ in }
   private var zeros: Buffer?
   private var kernels: [String: Kernel] = [:]
   /// Names of all kernels that were launched.

@@ -31,7 +31,8 @@ struct Generate: ParsableCommand {
     let language = try LanguageModel(model.model, on: backend, progress: Terminal.loading)
     let ids = try language.promptTokens(prompt)
     let plan = try language.plan(
-      prompt: ids.count, tokens: sampling.maxTokens, cacheType: sampling.cache.cacheType)
+      prompt: ids.count, tokens: sampling.maxTokens, isGreedy: sampling.options.sampling.isGreedy,
+      cacheType: sampling.cache.cacheType)
     try plan?.requireRoom()
     if let plan { try BuildInChild.makeReady(plan, model.model, on: backend) }
     let generation = try Generation(language, ids, sampling.options)

@@ -64,7 +64,7 @@ import Testing
       ("linear", "rows=1,outputs=960,inputs=576,type=f16"), ("layer_norm", "rows=1|512|4096,cols=768"),
       ("rms_norm", "rows=1|512,cols=576"), ("softmax", "rows=4096,cols=768"), ("gelu", "form=exact|tanh"),
       ("silu_multiply", "rows=1|512,cols=1536"), ("gelu_multiply", "rows=1|512,cols=1536"),
-      ("argmax", "cols=49152"), ("top_k", "k=40"),
+      ("argmax", "cols=49152"), ("linear_argmax", "inputs=576,type=q8_0"), ("top_k", "k=40"),
       ("rope", "rows=512,heads=9,D=64"),
       ("cache_append", "tokens=256,Hkv=3,type=f32"), ("embedding", "rows=1|512,type=q8_0"),
     ] {
@@ -84,7 +84,7 @@ import Testing
     ("gelu", "rows=2,cols=9,form=tanh"), ("silu_multiply", "rows=2,cols=9"),
     ("gelu_multiply", "rows=2,cols=9"), ("softcap", "rows=2,cols=9"),
     ("weighted_gather", "rows=3,cols=9,k=2"),
-    ("argmax", "rows=2,cols=9"),
+    ("argmax", "rows=2,cols=9"), ("linear_argmax", "rows=2,inputs=32,outputs=50,type=f16|q4_1"),
     ("attention_weights", "B=2,H=4,Hkv=2,Lq=9,Lk=17,D=8,causal=0|1,type=f16"),
     ("cache_append", "tokens=1|20,Hkv=2,D=32,rope=0|1,type=f16|q8_0"),
     ("top_k", "rows=2,cols=9,k=3"), ("rope", "rows=3,heads=2,D=8"),

@@ -18,19 +18,24 @@ import Testing
     }
 
     /// Counted to the byte: what the run then held at most.
-    @Test(arguments: [(5, 1), (5, 9), (40, 3), (600, 40), (1100, 2)])
-    func theMemoryOfARunIsKnownBefore(prompt: Int, tokens: Int) throws {
+    @Test(arguments: [(5, 1), (5, 9), (40, 3), (600, 40), (1100, 2)], [true, false])
+    func theMemoryOfARunIsKnownBefore(run: (prompt: Int, tokens: Int), isGreedy: Bool) throws {
+      let (prompt, tokens) = run
       let model = try StretchedModel(2048)
       let backend = try device()
       let plan = try #require(
-        try RunPlan(ModelSource.open(model.path), prompt: prompt, tokens: tokens, on: backend))
+        try RunPlan(
+          ModelSource.open(model.path), prompt: prompt, tokens: tokens, isGreedy: isGreedy, on: backend))
       #expect(backend.peakBytes == 0 && backend.launchedKernels.isEmpty)
       let decoder = try loadDecoder(model.path, on: backend)
       #expect(backend.heldBytes == plan.weightBytes)
       let state = try DecoderState(decoder, capacity: prompt + tokens)
       #expect(backend.heldBytes == plan.weightBytes + plan.cacheBytes)
-      _ = try backend.argmax(state.prefill(ids(prompt, decoder)))
-      for _ in 1..<tokens { _ = try backend.argmax(state.decode(1)) }
+      func choose(_ prediction: Prediction) throws {
+        _ = try isGreedy ? prediction.greatest() : prediction.logits()
+      }
+      _ = try state.predictions(after: [ids(prompt, decoder)], choose)
+      for _ in 1..<tokens { try choose(state.prediction(after: [1])) }
       #expect(backend.peakBytes == plan.bytes)
       try plan.requireRoom()
     }

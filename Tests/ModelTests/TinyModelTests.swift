@@ -33,6 +33,24 @@ import Testing
     #expect(try distance(DecoderState(decoder, capacity: ids.count).allLogits(ids), logits) <= 1e-4)
   }
 
+  /// Of several rows, with logits that are bounded and logits that are not.
+  @Test(arguments: ["llama-quantised/model.gguf", "gpt2", "decoders/gemma2"], Place.available)
+  func theGreatestIsThatOfAllLogits(name: String, place: Place) throws {
+    let decoder = try loadDecoder(Fixtures.path(name), on: place.backend())
+    let backend = decoder.backend
+    for count in [1, 5] {
+      let ids = (0..<count).map { Int32(7 * $0 + 3) }
+      let (a, b) = (
+        try DecoderState(decoder, capacity: 9, sequences: count),
+        try DecoderState(decoder, capacity: 9, sequences: count)
+      )
+      for _ in 0..<4 {
+        let greatest = try backend.integers(a.prediction(after: ids).greatest())
+        #expect(try greatest == backend.integers(backend.argmax(b.decode(ids))))
+      }
+    }
+  }
+
   /// A prompt in two pieces, as a second question to the same cache.
   @Test(arguments: Place.available)
   func aPromptMayComeInPieces(place: Place) throws {

@@ -54,25 +54,9 @@ struct SweepMaker: Sendable {
       operation: "attention_weights", keys: ["B", "H", "Hkv", "N", "Lq", "Lk", "D", "causal", "type"],
       make: attentionWeights),
     SweepMaker(operation: "cache_append", keys: ["tokens", "Hkv", "D", "rope", "type"], make: cacheAppend),
-    SweepMaker(
-      operation: "linear", keys: ["rows", "inputs", "outputs", "type", "phase"]
-    ) { p in
-      let type = try p.type(of: ElementType.weights)
-      let (rows, inputs) = (try p.integer("rows", 512), try p.integer("inputs", 768))
-      let outputs = try p.integer("outputs", 3072)
-      guard inputs % type.blockLength == 0 else {
-        throw SweepError(
-          "inputs=\(inputs) is no multiple of \(type.blockLength), as weights of type \(type) need")
-      }
-      // Up to 16 rows are a step of decoding, whose order of summation does not depend on their number.
-      let phase = try p.phase(rows <= 16 ? .decode : .prefill)
-      // The weight may lie in several buffers.
-      let weight = type.bytes(outputs * inputs)
-      let parts = [Int](repeating: weight / 16, count: 16)
-      return (
-        .linear([type], phase, rows, outputs, inputs, purpose: .bench),
-        bytes(.f32, rows * inputs, rows * outputs) + parts
-      )
+    linear("linear", rows: 512, outputs: 3072) { .linear([$0], $1, $2, $3, $4, purpose: .bench) },
+    linear("linear_argmax", rows: 1, outputs: 49152) {
+      .linearArgMax([$0], $1, $2, $3, $4, purpose: .bench)
     },
     norm("layer_norm") { .layerNorm($0, purpose: .bench) },
     norm("rms_norm") { .rmsNorm($0, purpose: .bench) },
@@ -139,6 +123,30 @@ struct SweepMaker: Sendable {
       )
     },
   ]
+
+  /// A layer of so many rows, outputs and inputs.
+  private static func linear(
+    _ operation: String, rows: Int, outputs: Int,
+    _ make: @escaping @Sendable (ElementType, Phase, _ rows: Int, _ outputs: Int, _ inputs: Int) -> Case
+  ) -> SweepMaker {
+    SweepMaker(operation: operation, keys: ["rows", "inputs", "outputs", "type", "phase"]) { p in
+      let type = try p.type(of: ElementType.weights)
+      let (rows, inputs) = (try p.integer("rows", rows), try p.integer("inputs", 768))
+      let outputs = try p.integer("outputs", outputs)
+      guard inputs % type.blockLength == 0 else {
+        throw SweepError(
+          "inputs=\(inputs) is no multiple of \(type.blockLength), as weights of type \(type) need")
+      }
+      // Up to 16 rows are a step of decoding, whose order of summation does not depend on their number.
+      let phase = try p.phase(rows <= 16 ? .decode : .prefill)
+      // The weight may lie in several buffers.
+      let weight = type.bytes(outputs * inputs)
+      let parts = [Int](repeating: weight / 16, count: 16)
+      return (
+        make(type, phase, rows, outputs, inputs), bytes(.f32, rows * inputs, rows * outputs) + parts
+      )
+    }
+  }
 
   private static func norm(
     _ operation: String, _ make: @escaping @Sendable (NormProblem) -> Case

@@ -16,6 +16,8 @@ public protocol Decoder: AnyObject {
   func hidden(_ step: Step, _ caches: [KeyValueCache], observe: Observer?) throws -> Tensor
   /// Scores of every vocabulary entry for each row of `hidden`, `[rows, vocabulary]`.
   func logits(_ hidden: Tensor, phase: Phase) throws -> Tensor
+  /// The greatest of these in each row, the first of equals, `[rows]` i32; by itself argmax(logits).
+  func greatest(_ hidden: Tensor, phase: Phase) throws -> Tensor
 }
 
 /// Receives the residual stream after the embedding and after each layer, under a name such as "layer 3".
@@ -163,12 +165,12 @@ public final class DecoderState {
 
   private struct Stopped: Error {}
 
-  /// Feeds a prompt to the only sequence and returns the logits of its last token, `[1, vocabulary]`; nil where `isStopped`,
-  /// which is asked after each layer, said so. Then, and where it throws, the sequence has the pieces that were fed whole.
-  public func prefill(_ ids: [Int32], unless isStopped: (() -> Bool)?) throws -> Tensor? {
+  /// Feeds a prompt to the only sequence and predicts what follows it; nil where `isStopped`, which is asked after each layer,
+  /// said so. Then, and where it throws, the sequence has the pieces that were fed whole.
+  public func prefill(_ ids: [Int32], unless isStopped: (() -> Bool)?) throws -> Prediction? {
     guard !ids.isEmpty else { throw ModelError("the prompt has no tokens") }
     var whole = count
-    var last: Tensor?
+    var last: Prediction?
     do {
       let look = isStopped.map { isStopped -> Observer in
         { [decoder] _, _ in
@@ -180,7 +182,7 @@ public final class DecoderState {
       try prefill(ids, observe: look) { hidden, range in
         whole += range.count
         guard range.upperBound == ids.count else { return }
-        last = try decoder.logits(hidden.slice(0, range.count - 1..<range.count), phase: .decode)
+        last = predict(after: range.count - 1, of: hidden)
       }
     } catch {
       try keep(whole)
@@ -190,11 +192,19 @@ public final class DecoderState {
     return last
   }
 
-  /// Feeds a prompt to each sequence, in pieces that take up the next sequence where one ends; the logits of the prompts'
-  /// last tokens, each `[1, vocabulary]`.
-  public func prefill(_ prompts: [[Int32]]) throws -> [Tensor] {
+  /// One row: the decode kernels read each weight once, the prefill kernels would compute fifteen rows of nothing.
+  private func predict(after row: Int, of hidden: Tensor) -> Prediction {
+    Prediction(decoder: decoder, hidden: hidden.slice(0, row..<row + 1), phase: .decode)
+  }
+
+  /// Feeds a prompt to each sequence; the logits of the prompts' last tokens, each `[1, vocabulary]`.
+  public func prefill(_ prompts: [[Int32]]) throws -> [Tensor] { try predictions(after: prompts) { try $0.logits() } }
+
+  /// Feeds a prompt to each sequence, in pieces that take up the next sequence where one ends; `take` gets what is predicted
+  /// after each as soon as it is there.
+  public func predictions<R>(after prompts: [[Int32]], _ take: (Prediction) throws -> R) throws -> [R] {
     guard prompts.allSatisfy({ !$0.isEmpty }) else { throw ModelError("the prompt has no tokens") }
-    var last: [Tensor] = []
+    var last: [R] = []
     var rest = prompts.map { $0[...] }
     while last.count < prompts.count {
       var room = prefillRows
@@ -209,8 +219,7 @@ public final class DecoderState {
         row += taken.count
         rest[index].removeFirst(taken.count)
         guard rest[index].isEmpty else { break }
-        // One row: the decode kernels read each weight once, the prefill kernels would compute fifteen rows of nothing.
-        last.append(try decoder.logits(hidden.slice(0, row - 1..<row), phase: .decode))
+        last.append(try take(predict(after: row - 1, of: hidden)))
       }
     }
     return last
@@ -235,10 +244,13 @@ public final class DecoderState {
   public func decode(_ id: Int32) throws -> Tensor { try decode([id]) }
 
   /// Feeds one token to each sequence and returns their logits, `[sequences, vocabulary]`.
-  public func decode(_ ids: [Int32]) throws -> Tensor {
+  public func decode(_ ids: [Int32]) throws -> Tensor { try prediction(after: ids).logits() }
+
+  /// Feeds one token to each sequence and predicts what follows each, a row of a sequence.
+  public func prediction(after ids: [Int32]) throws -> Prediction {
     let plan = try sequences.plan(ids.map { [$0] }, vocabulary: decoder.vocabularySize, .decode)
     let hidden = try decodeSteps.hidden(plan, decoder, sequences.caches)
-    return try decoder.logits(hidden, phase: plan.shape.linearPhase)
+    return Prediction(decoder: decoder, hidden: hidden, phase: plan.shape.linearPhase)
   }
 }
 

@@ -150,6 +150,14 @@ public final class DecoderStack: Decoder {
     return try output.softcap.map { try backend.softcap(logits, $0) } ?? logits
   }
 
+  public func greatest(_ hidden: Tensor, phase: Phase) throws -> Tensor {
+    // A bound makes equals of logits that were none.
+    guard output.projection == nil, output.softcap == nil else {
+      return try backend.argmax(logits(hidden, phase: phase))
+    }
+    return try backend.linearArgmax(hidden, output.head, bias: output.bias, phase: phase)
+  }
+
   /// x + y, by the norm that adds before it norms.
   private func added(_ x: Tensor, _ y: Tensor) throws -> Tensor { try adder(x, plus: y, on: backend).sum }
 

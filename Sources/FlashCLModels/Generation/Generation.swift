@@ -82,10 +82,10 @@ public final class Generation {
   public func next(unless isStopped: (() -> Bool)? = nil) throws -> GenerationEvent? {
     if isFinished { return nil }
     guard
-      let logits = try tokens.last.map({ try state.decode($0) })
+      let prediction = try tokens.last.map({ try state.prediction(after: [$0]) })
         ?? state.prefill(Array(prompt[state.count...]), unless: isStopped)
     else { return nil }
-    let id = try sampler.pick(logits, on: state.decoder.backend, history: prompt + tokens)
+    let id = try sampler.pick(prediction, history: prompt + tokens)
     tokens.append(id)
     if ends.contains(id) { return finish(id, .stop, stops.push(decoder.finish()).text) }
     let (text, stopped) = stops.push(try decoder.push(id))

@@ -25,6 +25,9 @@ public struct SamplingOptions: Sendable {
 
   public init() {}
 
+  /// True where the greatest logit alone decides.
+  public var isGreedy: Bool { temperature == 0 && repetitionPenalty == 1 }
+
   /// Throws unless every number is in its range.
   public func validate() throws {
     func check(_ name: String, _ value: Float?, _ range: ClosedRange<Float>) throws {
@@ -52,11 +55,12 @@ struct Sampler {
     random = SplitMix64(seed: options.seed)
   }
 
-  /// The next token after `history` from logits `[1, vocabulary]`.
-  mutating func pick(_ logits: Tensor, on backend: any Backend, history: [Int32]) throws -> Int32 {
-    let hasPenalty = options.repetitionPenalty != 1
-    if options.temperature == 0 && !hasPenalty { return try backend.integers(backend.argmax(logits))[0] }
-    if let k = options.topK, k <= min(TopK.limit, logits.columns), !hasPenalty {
+  /// The next token after `history`, from what was predicted of one row.
+  mutating func pick(_ prediction: Prediction, history: [Int32]) throws -> Int32 {
+    let backend = prediction.backend
+    if options.isGreedy { return try backend.integers(prediction.greatest())[0] }
+    let logits = try prediction.logits()
+    if let k = options.topK, k <= min(TopK.limit, logits.columns), options.repetitionPenalty == 1 {
       // Only the k candidates leave the device.
       let (values, indices) = try backend.topK(logits, k)
       let ids = try backend.integers(indices)

@@ -11,7 +11,7 @@ extension Linear: OpenCLOperation {
 
   static let tunables = [slices, groups, rows, tilesAbreast]
 
-  private static let file = KernelFile("linear", including: ["norm", "weights"])
+  static let file = KernelFile("linear", including: ["norm", "weights"])
 
   private static let items = Strategy<Linear>("items") { op, launcher in
     try op.launchFused("linear_items", launcher) { outputs in ([outputs, op.x.rows], nil) }
@@ -55,7 +55,7 @@ extension Linear: OpenCLOperation {
   private static let lanes = Strategy<Linear>(
     "lanes",
     unfit: { op, traits in
-      op.phase == .decode ? traits.unfit(items: 1, localBytes: op.preparedBytes) : "sums in decode's order"
+      op.phase == .decode ? traits.unfit(items: 1, localBytes: preparedBytes(op.x.columns)) : "sums in decode's order"
     }
   ) { op, launcher in
     if try !launcher.chain.add(op) { try op.launchLanes(launcher) }
@@ -66,22 +66,22 @@ extension Linear: OpenCLOperation {
       let span = Self.span(outputs, launcher)
       return ([(Self.tiles(outputs) + span - 1) / span], [1])
     } extra: { part, outputs in
-      let rows = together(part.type, preparedBytes, launcher.traits)
+      let bytes = Self.preparedBytes(x.columns)
+      let rows = Self.together(x.rows, part.type, bytes, launcher.traits)
       return [
-        .uint(Self.span(outputs, launcher)), .local(bytes: rows * preparedBytes), .uint(rows),
-        .uint(preparedBytes / 4),
+        .uint(Self.span(outputs, launcher)), .local(bytes: rows * bytes), .uint(rows), .uint(bytes / 4),
       ]
     }
   }
 
   /// Tiles of one item, or of one task of a chain.
-  private static func span(_ outputs: Int, _ launcher: Launcher) -> Int {
+  static func span(_ outputs: Int, _ launcher: Launcher) -> Int {
     max(1, tiles(outputs) / (launcher.traits[groups] * launcher.queue.device.computeUnits))
   }
 
   /// Rows that an item makes ready at once; TOGETHER in the kernel, or 1.
-  private func together(_ type: ElementType, _ bytes: Int, _ traits: Traits) -> Int {
-    type.isQuantised || x.rows == 1 || 4 * bytes > traits.localMemory ? 1 : 4
+  static func together(_ rows: Int, _ type: ElementType, _ bytes: Int, _ traits: Traits) -> Int {
+    type.isQuantised || rows == 1 || 4 * bytes > traits.localMemory ? 1 : 4
   }
 
   /// Queues layers that follow one another as one launch.
@@ -89,8 +89,8 @@ extension Linear: OpenCLOperation {
     throws
   {
     let (op, part) = stages[0]
-    let bytes = stages.map(\.op.preparedBytes).max() ?? 0
-    let rows = op.together(part.type, bytes, launcher.traits)
+    let bytes = stages.map { preparedBytes($0.op.x.columns) }.max() ?? 0
+    let rows = together(op.x.rows, part.type, bytes, launcher.traits)
     // Arguments of stages that there are not: those of the last.
     let filled = stages + [_](repeating: stages[stages.count - 1], count: LinearChain.limit - stages.count)
     let operands = filled.flatMap { op, part -> [Operand] in
@@ -102,7 +102,7 @@ extension Linear: OpenCLOperation {
       ]
     }
     try launcher.launch(
-      "linear_chain", in: file, op.defines(part.type, launcher), global: [launcher.queue.device.computeUnits],
+      "linear_chain", in: file, defines(part.type, launcher), global: [launcher.queue.device.computeUnits],
       local: [1],
       operands + [
         .uint(op.x.rows), .uint(stages.count), .buffer(try launcher.counters(3)),
@@ -118,7 +118,7 @@ extension Linear: OpenCLOperation {
   }
 
   /// A row of x with the sums of its groups of 16 or more, whole vectors: what an item of `lanes` keeps of it.
-  private var preparedBytes: Int { 4 * ((x.columns + (x.columns + 15) / 16 + 15) / 16 * 16) }
+  static func preparedBytes(_ inputs: Int) -> Int { 4 * ((inputs + (inputs + 15) / 16 + 15) / 16 * 16) }
 
   /// Rows for which an item expands its weights once, at most; ROWS in the kernel, where 8 or 6 of them are summed abreast.
   private static let rows = Tunable(
@@ -158,7 +158,7 @@ extension Linear: OpenCLOperation {
       let plain = try launcher.queue.allocate(4 * part.outputs * inputs)
       let product = try launcher.queue.allocate(4 * rows * part.outputs)
       try launcher.launch(
-        "linear_unpack", in: file, op.defines(part.type, launcher), global: [inputs, part.outputs],
+        "linear_unpack", in: file, defines(part.type, launcher), global: [inputs, part.outputs],
         [.buffer(part.tiles), .buffer(plain), .uint(inputs), .uint(part.outputs)])
       let x = try op.x.buffer()
       let status = launcher.queue.withRawQueue { raw in
@@ -173,7 +173,7 @@ extension Linear: OpenCLOperation {
           "linear by clblast: the library answered with status \(status.rawValue)")
       }
       try launcher.launch(
-        "linear_epilogue", in: file, op.defines(part.type, launcher), global: [part.outputs, rows],
+        "linear_epilogue", in: file, defines(part.type, launcher), global: [part.outputs, rows],
         [
           .buffer(product), .tensor(op.bias), .tensor(op.residual), .tensor(op.y), .uint(rows),
           .uint(part.outputs),
@@ -182,14 +182,14 @@ extension Linear: OpenCLOperation {
     }
   }
 
-  private static func tiles(_ outputs: Int) -> Int { (outputs + 15) / 16 }
+  static func tiles(_ outputs: Int) -> Int { (outputs + 15) / 16 }
 
   var prefillUnfit: String? {
     if phase != .prefill { return "sums in prefill's order" }
     return norm == nil && !isGated ? nil : "takes rows and gates as they are"
   }
 
-  private func defines(_ type: ElementType, _ launcher: Launcher) -> Defines {
+  static func defines(_ type: ElementType, _ launcher: Launcher) -> Defines {
     [
       "W_TYPE": type.rawValue, "SLICES": "\(launcher.traits[Self.slices])",
       "ROWS": "\(launcher.traits[Self.rows])", "TILES": "\(launcher.traits[Self.tilesAbreast])",
@@ -220,7 +220,7 @@ extension Linear: OpenCLOperation {
       let outputs = isTogether ? columns : part.outputs
       let (global, local) = shape(outputs)
       try launcher.launch(
-        kernel, in: Self.file, defines(part.type, launcher), global: global, local: local,
+        kernel, in: Self.file, Self.defines(part.type, launcher), global: global, local: local,
         [.tensor(x)]
           + operands(
             part, outputs: outputs, bias, isApart ? .none : activation, isApart ? nil : residual,
@@ -232,7 +232,7 @@ extension Linear: OpenCLOperation {
     }
     guard let product else { return }
     try launcher.launch(
-      "linear_gate", in: Self.file, defines(weight.type, launcher), global: [columns, x.rows],
+      "linear_gate", in: Self.file, Self.defines(weight.type, launcher), global: [columns, x.rows],
       [
         .buffer(product), .tensor(residual), .tensor(y), .uint(x.rows), .uint(columns), .int(activation.code),
       ])

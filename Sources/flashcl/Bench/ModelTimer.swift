@@ -69,7 +69,7 @@ enum ModelTimer {
       Terminal.progress("\(name(lengths)), run \(run) of \(prefillRuns)")
       let state = try DecoderState(decoder, capacity: capacity, sequences: lengths.count, cacheType: cache)
       let begin = clock.now
-      var next = try state.prefill(prompts).map { try backend.integers(backend.argmax($0))[0] }
+      var next = try state.predictions(after: prompts) { try backend.integers($0.greatest())[0] }
       times.append(clock.now.seconds(since: begin))
       // The first run compiles; the last is the one whose decoding is timed, after a few steps that may compile.
       let isLast = run == prefillRuns
@@ -77,7 +77,7 @@ enum ModelTimer {
       for step in 0..<(isLast ? untimed + tokens : 0) {
         if step == untimed { before = backend.launches }
         let start = clock.now
-        next = try backend.integers(backend.argmax(state.decode(next)))
+        next = try backend.integers(state.prediction(after: next).greatest())
         if step >= untimed { decoded.append(clock.now.seconds(since: start)) }
       }
       if isLast, tokens > 0, let before, let after = backend.launches {

@@ -41,7 +41,9 @@ struct Chat: ParsableCommand {
     let backend = try device.backend()
     let language = try LanguageModel(model.model, on: backend, progress: Terminal.loading)
     // A message and an answer of any length need the same programs.
-    if let plan = try language.plan(prompt: 64, tokens: 8, cacheType: sampling.cache.cacheType) {
+    if let plan = try language.plan(
+      prompt: 64, tokens: 8, isGreedy: sampling.options.sampling.isGreedy, cacheType: sampling.cache.cacheType)
+    {
       try BuildInChild.makeReady(plan, model.model, on: backend)
     }
     let session = try ChatSession(language, system: system, context: context, sampling.options)

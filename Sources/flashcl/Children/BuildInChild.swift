@@ -27,6 +27,7 @@ struct BuildInChild: ParsableCommand {
   @Option var prompt: Int
   @Option var tokens: Int
   @Option var cache: String
+  @Flag var sampled = false
   @Option var part: Int
   @Option var parts: Int
 
@@ -41,6 +42,7 @@ struct BuildInChild: ParsableCommand {
     else { return }
     let parts = min(missing, max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
     let (prompt, tokens, cache) = ("\(plan.prompt)", "\(plan.tokens)", plan.cacheType.rawValue)
+    let choice = plan.isGreedy ? [] : ["--sampled"]
     let done = Mutex(0)
     @Sendable func say(_ more: Int) {
       done.withLock {
@@ -54,7 +56,7 @@ struct BuildInChild: ParsableCommand {
         [
           name, "--number", "\(number)", "--model", model, "--prompt", prompt, "--tokens", tokens,
           "--cache", cache, "--part", "\(part)", "--parts", "\(parts)",
-        ], limit: limit)
+        ] + choice, limit: limit)
       while child?.next() != nil { say(1) }
       _ = child?.end()
     }
@@ -67,8 +69,8 @@ struct BuildInChild: ParsableCommand {
     let devices = try Device.all()
     guard devices.indices.contains(number) else { throw Failure("there is no device \(number)") }
     let plan = try RunPlan(
-      ModelSource.open(model), prompt: prompt, tokens: tokens, cacheType: CacheOption.type(named: cache),
-      on: OpenCLBackend(devices[number]))
+      ModelSource.open(model), prompt: prompt, tokens: tokens, isGreedy: !sampled,
+      cacheType: CacheOption.type(named: cache), on: OpenCLBackend(devices[number]))
     try plan?.makeReady(part: part, of: parts) { try? Output.line("built") }
   }
 }
