@@ -135,8 +135,15 @@ public final class LanguageModel {
   private let reading: Meanwhile<any Tokenizer>
 
   /// Loads a GGUF file or a folder; `progress` is told the share of the layers that is loaded.
-  public init(_ path: String, on backend: any Backend, progress: ((Double) -> Void)? = nil) throws {
-    let source = try ModelSource.open(path)
+  public convenience init(_ path: String, on backend: any Backend, progress: ((Double) -> Void)? = nil) throws
+  {
+    try self.init(ModelSource.open(path), named: path, on: backend, progress: progress)
+  }
+
+  /// Loads what was opened; `name` is for errors.
+  public init(
+    _ source: ModelSource, named path: String, on backend: any Backend, progress: ((Double) -> Void)? = nil
+  ) throws {
     self.source = source
     // A vocabulary takes as long as the weights of a small model, and needs no device.
     reading = Meanwhile { try TokenizerFiles.load(source) }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import FlashCL
+import FlashCLFiles
 import FlashCLModels
 
 struct Generate: ParsableCommand {
@@ -28,14 +29,26 @@ struct Generate: ParsableCommand {
     let clock = ContinuousClock()
     let start = clock.now
     let backend = try device.backend()
-    let language = try LanguageModel(model.model, on: backend, progress: Terminal.loading)
+    let source = try ModelSource.open(model.model)
+    let options = sampling.options
+    let twin = try ModelTwin(source, on: backend)
+    func makeReady(_ prompt: Int, _ twin: ModelTwin? = nil) throws {
+      try BuildInChild.makeReady(
+        model.model, for: .init(prompt: prompt, tokens: sampling.maxTokens, options: options),
+        rehearsedWith: twin, on: backend)
+    }
+    // Where loading alone needs some, all are built before it; of a prompt that is not read yet, a token has four bytes.
+    if let twin, twin.unready > 0 { try makeReady((prompt?.utf8.count ?? 0) / 4 + 1) }
+    let language = try LanguageModel(source, named: model.model, on: backend, progress: Terminal.loading)
     let ids = try language.promptTokens(prompt)
-    let plan = try language.plan(
-      prompt: ids.count, tokens: sampling.maxTokens, isGreedy: sampling.options.sampling.isGreedy,
-      cacheType: sampling.cache.cacheType)
+    let plan = try twin.map {
+      try RunPlan(
+        $0, prompt: ids.count, tokens: sampling.maxTokens, isGreedy: options.sampling.isGreedy,
+        cacheType: options.cacheType)
+    }
     try plan?.requireRoom()
-    if let plan { try BuildInChild.makeReady(plan, model.model, on: backend) }
-    let generation = try Generation(language, ids, sampling.options)
+    if let twin { try makeReady(ids.count, twin) }
+    let generation = try Generation(language, ids, options)
     let loaded = clock.now
 
     var (text, finish, first): (String, FinishReason, ContinuousClock.Instant?) = ("", .length, nil)

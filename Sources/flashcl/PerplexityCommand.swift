@@ -39,6 +39,9 @@ struct PerplexityCommand: ParsableCommand {
   func run() throws {
     let text = try contents(of: file)
     let backend = try device.backend()
+    try BuildInChild.makeReady(
+      model.model,
+      for: .init(prompt: context ?? 512, tokens: 1, isGreedy: false, cacheType: cache.cacheType), on: backend)
     let source = try ModelSource.open(model.model)
     guard case .decoder(let decoder) = try Architectures.load(source, on: backend, progress: Terminal.loading)
     else {

@@ -39,13 +39,10 @@ struct Chat: ParsableCommand {
 
   func run() throws {
     let backend = try device.backend()
-    let language = try LanguageModel(model.model, on: backend, progress: Terminal.loading)
     // A message and an answer of any length need the same programs.
-    if let plan = try language.plan(
-      prompt: 64, tokens: 8, isGreedy: sampling.options.sampling.isGreedy, cacheType: sampling.cache.cacheType)
-    {
-      try BuildInChild.makeReady(plan, model.model, on: backend)
-    }
+    try BuildInChild.makeReady(
+      model.model, for: .init(prompt: 64, tokens: 8, options: sampling.options), on: backend)
+    let language = try LanguageModel(model.model, on: backend, progress: Terminal.loading)
     let session = try ChatSession(language, system: system, context: context, sampling.options)
     if once, let message {
       let answer = try write(session.say(message), streams: !output.isJSON)

@@ -15,7 +15,7 @@ import Synchronization
   import Darwin
 #endif
 
-/// The programs of a model's first run, built before it in children: drivers build one program of a process at a time, and a
+/// The programs of a model, built before it is loaded and run, in children: drivers build one program of a process at a time, and a
 /// compiler that crashes costs this process nothing. A child builds one after the other, and its own sentinel says at which
 /// it ended; what it leaves the run builds itself.
 struct BuildInChild: ParsableCommand {
@@ -34,15 +34,44 @@ struct BuildInChild: ParsableCommand {
   /// Seconds for one program: the slowest compiler that is known takes 30.
   private static let limit = 300.0
 
-  /// Builds what `plan` needs and is not kept, with a line of progress for whoever watches.
-  static func makeReady(_ plan: RunPlan, _ model: String, on backend: any Backend) throws {
-    let missing = plan.unready
+  /// What is gone through before it is known which programs are needed.
+  struct Run {
+    let prompt, tokens: Int
+    let isGreedy: Bool
+    let cacheType: ElementType
+
+    init(prompt: Int, tokens: Int, isGreedy: Bool, cacheType: ElementType) {
+      (self.prompt, self.tokens) = (prompt, tokens)
+      (self.isGreedy, self.cacheType) = (isGreedy, cacheType)
+    }
+
+    init(prompt: Int, tokens: Int, options: GenerationOptions) {
+      self.init(
+        prompt: prompt, tokens: tokens, isGreedy: options.sampling.isGreedy, cacheType: options.cacheType)
+    }
+  }
+
+  /// Builds what loading a model and a run of it need and what is not kept, with a line of progress for whoever watches.
+  ///
+  /// Without a twin that has gone through the run, one of its own does.
+  static func makeReady(
+    _ model: String, for run: Run, rehearsedWith given: ModelTwin? = nil, on backend: any Backend
+  ) throws {
+    guard let twin = try given ?? ModelTwin(ModelSource.open(model), on: backend) else { return }
+    if given == nil {
+      try twin.rehearse(
+        prompt: run.prompt, tokens: run.tokens, isGreedy: run.isGreedy, cacheType: run.cacheType)
+    }
+    let missing = twin.unready
     guard missing > 0, let device = (backend as? OpenCLBackend)?.queue.device,
       let number = try Device.all().firstIndex(where: { $0 === device })
     else { return }
     let parts = min(missing, max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
-    let (prompt, tokens, cache) = ("\(plan.prompt)", "\(plan.tokens)", plan.cacheType.rawValue)
-    let choice = plan.isGreedy ? [] : ["--sampled"]
+    let arguments =
+      [
+        name, "--number", "\(number)", "--model", model, "--prompt", "\(run.prompt)", "--tokens",
+        "\(run.tokens)", "--cache", run.cacheType.rawValue, "--parts", "\(parts)",
+      ] + (run.isGreedy ? [] : ["--sampled"])
     let done = Mutex(0)
     @Sendable func say(_ more: Int) {
       done.withLock {
@@ -52,11 +81,7 @@ struct BuildInChild: ParsableCommand {
     }
     say(0)
     DispatchQueue.concurrentPerform(iterations: parts) { part in
-      let child = try? Child(
-        [
-          name, "--number", "\(number)", "--model", model, "--prompt", prompt, "--tokens", tokens,
-          "--cache", cache, "--part", "\(part)", "--parts", "\(parts)",
-        ] + choice, limit: limit)
+      let child = try? Child(arguments + ["--part", "\(part)"], limit: limit)
       while child?.next() != nil { say(1) }
       _ = child?.end()
     }
@@ -68,9 +93,8 @@ struct BuildInChild: ParsableCommand {
     Child.leaveWithParent()
     let devices = try Device.all()
     guard devices.indices.contains(number) else { throw Failure("there is no device \(number)") }
-    let plan = try RunPlan(
-      ModelSource.open(model), prompt: prompt, tokens: tokens, isGreedy: !sampled,
-      cacheType: CacheOption.type(named: cache), on: OpenCLBackend(devices[number]))
-    try plan?.makeReady(part: part, of: parts) { try? Output.line("built") }
+    let twin = try ModelTwin(ModelSource.open(model), on: OpenCLBackend(devices[number]))
+    try twin?.rehearse(prompt: prompt, tokens: tokens, isGreedy: !sampled, cacheType: CacheOption.type(named: cache))
+    try twin?.makeReady(part: part, of: parts) { try? Output.line("built") }
   }
 }
