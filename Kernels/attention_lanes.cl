@@ -10,11 +10,6 @@
 
 #if DV % 16 == 0 && (PAGED || D % 16 == 0)
 // Sixteen keys of one head are as long as a page of memory, where a processor's own prefetch ends.
-#ifdef HAS_PREFETCH
-#define PREFETCH(p) __builtin_prefetch((const void *)(ulong)(p))
-#else
-#define PREFETCH(p)
-#endif
 // Keys from the one in use to the one asked for: 8 KiB of a head's keys, in 16 to 64 of them.
 #define AHEAD clamp(512 / (D * (int)sizeof(K_T)), 1, 4) * 16
 #define VECTORS (DV / 16)

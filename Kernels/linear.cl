@@ -262,11 +262,6 @@ inline void prepare(__global const float *x, uint inputs, int norm, __global con
 
 // Weights are asked for so many bytes before they are used: 100 ns of memory's latency at a core's 20 GB/s are 2 KiB, and a
 // processor's own prefetch ends with a page.
-#ifdef HAS_PREFETCH
-#define PREFETCH(p) __builtin_prefetch((const void *)(ulong)(p))
-#else
-#define PREFETCH(p)
-#endif
 #define AHEAD 4096
 // A tile's products with `count` rows that lie `step` apart, each summed as it is alone; rows past `last` repeat that. `count`
 // is a constant at each call, so that the sums are registers.

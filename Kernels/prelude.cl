@@ -68,6 +68,13 @@ inline ushort16 bf16_bits16(float16 x) {
 #define X_STORE(p, i, x) JOIN(store_, X_TYPE)(p, i, x)
 #define X_STORE16(p, i, x) JOIN(store16_, X_TYPE)(p, i, x)
 
+// Asks for the cache line at p; a no-op where the compiler has no such call.
+#ifdef HAS_PREFETCH
+#define PREFETCH(p) __builtin_prefetch((const void *)(ulong)(p))
+#else
+#define PREFETCH(p)
+#endif
+
 inline float sum16(float16 v) {
   float8 a = v.lo + v.hi;
   float4 b = a.lo + a.hi;

@@ -21,38 +21,20 @@ public final class Queue {
   public let device: Device
   /// What every program of this queue is built for.
   public let capabilities: Capabilities
-  /// Called with one line after a program took more than half a second to build.
-  public var onSlowBuild: ((String) -> Void)?
-  /// Programs that were made ready so far, the seconds that took, and how many came from disk.
-  public private(set) var buildStatistics: (programs: Int, seconds: Double, fromDisk: Int) = (0, 0, 0)
 
   private let context: Context
-  private let raw: cl_command_queue
-  private var pool: BufferPool
-  private let cache: DiskCache
-  /// False where a binary costs more than it spares this process.
-  private let keepsBinaries: Bool
+  let raw: cl_command_queue
+  var pool: BufferPool
+  let programs: ProgramStore
   private let profiling: Bool
-  private var programs: [ProgramKey: Program] = [:]
-  private var kernels: [KernelKey: Kernel] = [:]
   private var recent: [Kernel?] = Array(repeating: nil, count: 4)
   /// Kernels that were queued so far.
   public private(set) var launches = 0
   private var events: [cl_event]?  // collected while `profile` runs
   var recorder: Recorder?  // filled while `record` runs
-  private var capturing: Capture?  // filled while `capture` runs
+  var capturing: Capture?  // filled while `capture` runs
   /// What would have been launched, where this queue is imagined.
   package let rehearsal: Rehearsal?
-
-  private struct ProgramKey: Hashable {
-    let source: Source
-    let defines: [Define]
-  }
-
-  private struct KernelKey: Hashable {
-    let name: String
-    let program: ProgramKey
-  }
 
   /// A queue on `device`; with `profiling` every launch can be timed, at a small price.
   public convenience init(_ device: Device, profiling: Bool = false) throws(CLError) {
@@ -68,9 +50,10 @@ public final class Queue {
     self.device = device
     self.profiling = profiling
     self.capabilities = capabilities
-    (self.cache, self.keepsBinaries) = (cache, keepsBinaries)
     rehearsal = nil
     context = try Context(device)
+    programs = ProgramStore(
+      device, capabilities, in: context, cache: cache, keepsBinaries: keepsBinaries)
     pool = BufferPool(context, largest: device.maxAllocation)
     var code: cl_int = 0
     let properties = cl_command_queue_properties(profiling ? CL_QUEUE_PROFILING_ENABLE : 0)
@@ -82,8 +65,10 @@ public final class Queue {
 
   private init(imagining other: Queue) {
     (device, capabilities, profiling) = (other.device, other.capabilities, false)
-    (cache, keepsBinaries) = (other.cache, other.keepsBinaries)
     (context, raw) = (other.context, other.raw)
+    programs = ProgramStore(
+      device, capabilities, in: context, cache: other.programs.cache,
+      keepsBinaries: other.programs.keepsBinaries)
     pool = BufferPool(context, largest: device.maxAllocation, isImagined: true)
     rehearsal = Rehearsal()
   }
@@ -98,6 +83,24 @@ public final class Queue {
     _ = cl.clReleaseCommandQueue(raw)
   }
 
+  // MARK: Programs
+
+  /// Called with one line after a program took more than half a second to build.
+  public var onSlowBuild: ((String) -> Void)? {
+    get { programs.onSlowBuild }
+    set { programs.onSlowBuild = newValue }
+  }
+  /// Programs that were made ready so far, the seconds that took, and how many came from disk.
+  public var buildStatistics: (programs: Int, seconds: Double, fromDisk: Int) { programs.statistics }
+
+  /// The kernel `name` of a program, built for these defines.
+  ///
+  /// A program is built at most once per queue; a binary from an earlier process spares the compiler. Throws
+  /// `CLError.build` with file, line and the first errors when the source does not compile.
+  public func kernel(_ name: String, in source: Source, defines: [Define] = []) throws(CLError) -> Kernel {
+    try programs.kernel(name, in: source, defines: defines)
+  }
+
   /// A kernel of a module in the device's own language, such as PTX; throws `CLError.refused` where the driver does not take it.
   ///
   /// Not every driver refuses what it cannot read: some end the process.
@@ -108,193 +111,10 @@ public final class Queue {
     return try Kernel(name, in: program, of: Source(name: "a module", text: text), on: device)
   }
 
-  // MARK: Memory
-
-  /// Bytes held by live buffers, rounded up to their size classes.
-  public var bytesInUse: Int { pool.ledger.inUse }
-  /// Bytes held free for the next buffers.
-  public var pooledBytes: Int { pool.ledger.pooled }
-  /// The most bytes ever held on the device at once, in use and pooled, since the last `resetPeak`.
-  public var peakBytes: Int { pool.ledger.peak }
-  public func resetPeak() { pool.ledger.resetPeak() }
-
-  /// Lets go of the memory that is held free for the next buffers, once all work is done.
-  public func trim() {
-    if rehearsal == nil { _ = cl.clFinish(raw) }  // released buffers live on until their kernels have passed
-    if capturing == nil { pool.empty() }
-  }
-
-  /// A buffer of at least `bytes` bytes with arbitrary contents.
-  ///
-  /// Throws when one buffer may not be that large on this device, and, after the pool was emptied, when memory is full.
-  public func allocate(_ bytes: Int) throws(CLError) -> Buffer {
-    guard bytes >= 0, bytes <= device.maxAllocation else {
-      throw .refused(
-        "a buffer of \(bytes) bytes was asked for, \(device.name) allows 0 to \(device.maxAllocation) bytes in one"
-      )
-    }
-    let size = BufferPool.SizeClass(bytes, limit: pool.largest)
-    var (buffer, code) = pool.take(size)
-    if [CL_MEM_OBJECT_ALLOCATION_FAILURE, CL_OUT_OF_RESOURCES, CL_OUT_OF_HOST_MEMORY].contains(code) {
-      trim()
-      (buffer, code) = pool.take(size)
-    }
-    guard code == 0, let buffer else {
-      let held = "\(bytes) bytes with \(bytesInUse) in use of \(device.globalMemory)"
-      throw .call("clCreateBuffer", code: code, context: held)
-    }
-    return Buffer(buffer, byteCount: bytes, pool: pool)
-  }
-
-  /// Copies host memory into a buffer; the host memory may be reused when it returns.
-  public func write(_ bytes: UnsafeRawBufferPointer, to buffer: Buffer, at offset: Int = 0) throws(CLError) {
-    try requireRange("write", buffer, offset, bytes.count)
-    guard let start = bytes.baseAddress, !bytes.isEmpty else { return }
-    capturing?.spoil()
-    if rehearsal != nil { return }
-    try enqueue("clEnqueueWriteBuffer", "\(bytes.count) bytes\(afterLaunches)") {
-      cl.clEnqueueWriteBuffer(raw, buffer.raw, cl_bool(CL_TRUE), offset, bytes.count, start, 0, nil, nil)
-    }
-  }
-
-  /// Waits for everything queued so far and copies a part of a buffer to host memory.
-  ///
-  /// An error of an earlier launch is thrown here, with the names of the last launches.
-  public func read(
-    _ buffer: Buffer, at offset: Int = 0, into bytes: UnsafeMutableRawBufferPointer
-  ) throws(CLError) {
-    try requireRange("read", buffer, offset, bytes.count)
-    guard let start = bytes.baseAddress, !bytes.isEmpty else { return }
-    capturing?.spoil()
-    if rehearsal != nil { return zero(bytes) }
-    try enqueue("clEnqueueReadBuffer", "\(bytes.count) bytes\(afterLaunches)") {
-      cl.clEnqueueReadBuffer(raw, buffer.raw, cl_bool(CL_TRUE), offset, bytes.count, start, 0, nil, nil)
-    }
-  }
-
-  /// Fills a part of a buffer (to its end by default) with a word; parts that are not whole words need four equal bytes.
-  public func fill(
-    _ buffer: Buffer, pattern: UInt32 = 0, at offset: Int = 0, bytes: Int? = nil
-  ) throws(CLError) {
-    let bytes = bytes ?? buffer.byteCount - offset
-    try requireRange("fill", buffer, offset, bytes)
-    let words = (offset | bytes) % 4 == 0
-    guard words || pattern == (pattern & 0xff) &* 0x0101_0101 else {
-      throw .refused("fill: \(bytes) bytes at \(offset) are not whole words of 4 bytes")
-    }
-    guard bytes > 0 else { return }
-    var word = pattern
-    capturing?.spoil()
-    if rehearsal != nil { return }
-    try enqueue("clEnqueueFillBuffer", "\(bytes) bytes\(afterLaunches)") {
-      cl.clEnqueueFillBuffer(raw, buffer.raw, &word, words ? 4 : 1, offset, bytes, 0, nil, nil)
-    }
-  }
-
-  /// Copies between buffers on the device; within one buffer the two parts may not overlap.
-  public func copy(
-    from source: Buffer, at sourceOffset: Int = 0, to target: Buffer, at targetOffset: Int = 0, bytes: Int
-  ) throws(CLError) {
-    try requireRange("copy", source, sourceOffset, bytes)
-    try requireRange("copy", target, targetOffset, bytes)
-    guard bytes > 0 else { return }
-    capturing?.spoil()
-    if rehearsal != nil { return }
-    try enqueue("clEnqueueCopyBuffer", "\(bytes) bytes\(afterLaunches)") {
-      cl.clEnqueueCopyBuffer(raw, source.raw, target.raw, sourceOffset, targetOffset, bytes, 0, nil, nil)
-    }
-  }
-
-  private func requireRange(_ what: StaticString, _ buffer: Buffer, _ offset: Int, _ bytes: Int)
-    throws(CLError)
-  {
-    guard offset >= 0, bytes >= 0, offset <= buffer.byteCount, bytes <= buffer.byteCount - offset else {
-      throw .refused("\(what): \(bytes) bytes at \(offset) lie outside a buffer of \(buffer.byteCount) bytes")
-    }
-  }
-
-  // MARK: Programs
-
-  /// The kernel `name` of a program, built for these defines.
-  ///
-  /// A program is built at most once per queue; a binary from an earlier process spares the compiler. Throws
-  /// `CLError.build` with file, line and the first errors when the source does not compile.
-  public func kernel(_ name: String, in source: Source, defines: [Define] = []) throws(CLError) -> Kernel {
-    let program = ProgramKey(source: source, defines: defines)
-    let key = KernelKey(name: name, program: program)
-    if let kernel = kernels[key] { return kernel }
-    let kernel = try Kernel(name, in: built(program), of: source, on: device)
-    kernels[key] = kernel
-    return kernel
-  }
-
-  private func built(_ key: ProgramKey) throws(CLError) -> Program {
-    if let program = programs[key] { return program }
-    let clock = ContinuousClock()
-    let start = clock.now
-    let (text, options, fingerprint) = try recipe(key)
-
-    let program: Program
-    let binary = cache.load(fingerprint)
-    if let binary, let known = Program.loaded(binary, options: options, in: context, on: device) {
-      program = known
-      buildStatistics.fromDisk += 1
-    } else {
-      cache.remove(fingerprint)
-      program = try .compiled(text, name: key.source.name, options: options, in: context, on: device)
-      if keepsBinaries && cache.folder != nil { cache.store(fingerprint, program.binary) }
-    }
-
-    let seconds = (clock.now - start) / .seconds(1)
-    buildStatistics.programs += 1
-    buildStatistics.seconds += seconds
-    if seconds > 0.5 {
-      onSlowBuild?("built \(key.source.name) for \(device.name) in \((seconds * 10).rounded() / 10) s")
-    }
-    programs[key] = program
-    return program
-  }
-
-  /// What a program is made of, and the name of its binary on disk.
-  private func recipe(_ key: ProgramKey) throws(CLError) -> (
-    text: String, options: String, fingerprint: Fingerprint
-  ) {
-    for define in key.defines where define.description.unicodeScalars.contains("\n") {
-      throw .refused("\(key.source.name): the define \(define.name) holds a line break")
-    }
-    let text = capabilities.preamble(for: device) + key.defines.map { "\($0)\n" }.joined() + key.source.text
-    // Never -cl-finite-math-only or what implies it: masks are infinities.
-    let options = "-cl-std=" + capabilities.language
-    var fingerprint = Fingerprint()
-    for part in device.identity + ["\(DiskCache.format)", options, text] { fingerprint.combine(part) }
-    return (text, options, fingerprint)
-  }
-
-  /// True where programs can be kept on disk.
-  var keepsPrograms: Bool { cache.isWritable }
-
-  /// True where a binary of the program is on disk, or was asked for ahead of a run and not to be had.
-  func isKept(_ source: Source, _ defines: [Define]) -> Bool {
-    guard let key = try? recipe(ProgramKey(source: source, defines: defines)).fingerprint else { return true }
-    return cache.holds(key) || cache.holds(Queue.absence(of: key))
-  }
-
-  /// Remembers that the driver gives no binary of the program, where it has given none.
-  func noteAbsence(_ source: Source, _ defines: [Define]) {
-    guard let key = try? recipe(ProgramKey(source: source, defines: defines)).fingerprint,
-      !cache.holds(key)
-    else { return }
-    cache.store(Queue.absence(of: key), Array("no binary".utf8))
-  }
-
-  private static func absence(of key: Fingerprint) -> Fingerprint {
-    var other = key
-    other.combine("no binary")
-    return other
-  }
-
   /// A queue on the same device with a context and a pool of its own, which keeps the binaries of all that it builds.
-  func builder() throws(CLError) -> Queue { try Queue(device, capabilities: capabilities, cache: cache) }
+  func builder() throws(CLError) -> Queue {
+    try Queue(device, capabilities: capabilities, cache: programs.cache)
+  }
 
   // MARK: Launches
 
@@ -427,7 +247,7 @@ public final class Queue {
   /// Some drivers place buffers only when a command needs them: when that fails, free memory is let go and the command
   /// tried once more.
   @inline(__always)
-  private func enqueue(
+  func enqueue(
     _ call: StaticString, _ context: @autoclosure () -> String, _ command: () -> cl_int
   ) throws(CLError) {
     var code = command()
@@ -439,7 +259,7 @@ public final class Queue {
   }
 
   /// " after a, b": the last launches, oldest first, for the message of a late error.
-  private var afterLaunches: String {
+  var afterLaunches: String {
     let names = (max(0, launches - recent.count)..<launches).compactMap {
       recent[$0 % recent.count]?.name
     }

@@ -24,6 +24,30 @@ public struct Recording: Sendable {
     case int(Int32), uint(UInt32), long(Int64), float(Float)
     case local(bytes: Int)
     case null
+
+    init(_ argument: Argument, number: (Buffer) throws -> Int) rethrows {
+      switch argument {
+      case .buffer(let buffer): self = .buffer(try number(buffer))
+      case .int(let value): self = .int(value)
+      case .uint(let value): self = .uint(value)
+      case .long(let value): self = .long(value)
+      case .float(let value): self = .float(value)
+      case .local(let bytes): self = .local(bytes: bytes)
+      case .null: self = .null
+      }
+    }
+
+    func argument(buffer: (Int) throws -> Buffer) rethrows -> Argument {
+      switch self {
+      case .buffer(let number): .buffer(try buffer(number))
+      case .int(let value): .int(value)
+      case .uint(let value): .uint(value)
+      case .long(let value): .long(value)
+      case .float(let value): .float(value)
+      case .local(let bytes): .local(bytes: bytes)
+      case .null: .null
+      }
+    }
   }
 
   /// A buffer's bytes before the first launch that was given it, and after the last launch; nil where that was not reached.
@@ -59,17 +83,7 @@ final class Recorder {
     _ arguments: [Argument],
     on queue: Queue
   ) throws {
-    let values = try arguments.map { argument -> Recording.Value in
-      switch argument {
-      case .buffer(let buffer): .buffer(try number(of: buffer, on: queue))
-      case .int(let value): .int(value)
-      case .uint(let value): .uint(value)
-      case .long(let value): .long(value)
-      case .float(let value): .float(value)
-      case .local(let bytes): .local(bytes: bytes)
-      case .null: .null
-      }
-    }
+    let values = try arguments.map { try Recording.Value($0) { try number(of: $0, on: queue) } }
     recording.launches.append(
       Recording.Launch(
         kernel: kernel, source: source, defines: defines, global: global, local: local, arguments: values))
@@ -141,19 +155,12 @@ extension Queue {
       return buffer
     }
     for launch in recording.launches {
-      let arguments = try launch.arguments.map { value -> Argument in
-        switch value {
-        case .buffer(let number):
+      let arguments = try launch.arguments.map {
+        try $0.argument { number in
           guard buffers.indices.contains(number) else {
             throw CLError.refused("\(launch.kernel) names buffer \(number) of \(buffers.count)")
           }
-          return .buffer(buffers[number])
-        case .int(let value): return .int(value)
-        case .uint(let value): return .uint(value)
-        case .long(let value): return .long(value)
-        case .float(let value): return .float(value)
-        case .local(let bytes): return .local(bytes: bytes)
-        case .null: return .null
+          return buffers[number]
         }
       }
       let kernel = try kernel(launch.kernel, in: launch.source, defines: launch.defines)

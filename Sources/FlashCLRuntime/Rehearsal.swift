@@ -54,21 +54,14 @@ package final class Rehearsal {
     guard kinds.insert(kind).inserted else { return }
     var numbers: [ObjectIdentifier: Int] = [:]
     var buffers: [Int] = []
-    let values = arguments.map { argument -> Recording.Value in
-      switch argument {
-      case .buffer(let buffer):
+    let values = arguments.map {
+      Recording.Value($0) { buffer in
         let number = numbers[ObjectIdentifier(buffer)] ?? buffers.count
         if number == buffers.count {
           numbers[ObjectIdentifier(buffer)] = number
           buffers.append(buffer.byteCount)
         }
-        return .buffer(number)
-      case .int(let value): return .int(value)
-      case .uint(let value): return .uint(value)
-      case .long(let value): return .long(value)
-      case .float(let value): return .float(value)
-      case .local(let bytes): return .local(bytes: bytes)
-      case .null: return .null
+        return number
       }
     }
     programs[place].launches.append(
@@ -80,7 +73,7 @@ package final class Rehearsal {
 extension Queue {
   /// How many programs of a rehearsal have no binary on disk; 0 where none can be kept there.
   package func unbuilt(of rehearsal: Rehearsal) -> Int {
-    keepsPrograms ? rehearsal.programs.count { !isKept($0.source, $0.defines) } : 0
+    programs.isKeeping ? rehearsal.programs.count { !programs.isKept($0.source, $0.defines) } : 0
   }
 
   /// Builds those programs of a rehearsal whose binaries are not on disk, where this queue then finds them; `progress` is
@@ -97,9 +90,9 @@ extension Queue {
     let all = rehearsal.programs.sorted { $0.source.text.utf8.count > $1.source.text.utf8.count }
     let builder = try builder()
     for program in stride(from: part, to: all.count, by: parts).map({ all[$0] })
-    where !isKept(program.source, program.defines) {
+    where !programs.isKept(program.source, program.defines) {
       builder.build(program, watched: key)
-      noteAbsence(program.source, program.defines)
+      programs.noteAbsence(program.source, program.defines)
       progress()
     }
   }
@@ -130,17 +123,7 @@ extension Queue {
     }
     try self.launch(
       kernel, global: launch.global, local: launch.local,
-      launch.arguments.map { value in
-        switch value {
-        case .buffer(let number): .buffer(buffers[number])
-        case .int(let value): .int(value)
-        case .uint(let value): .uint(value)
-        case .long(let value): .long(value)
-        case .float(let value): .float(value)
-        case .local(let bytes): .local(bytes: bytes)
-        case .null: .null
-        }
-      })
+      launch.arguments.map { $0.argument { buffers[$0] } })
     try finish()
   }
 }

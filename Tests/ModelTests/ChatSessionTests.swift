@@ -152,6 +152,7 @@ import Testing
     let last = try #require(try state.prefill(Array(ids[14..<25]), unless: { false }))
     let vocabulary = truth.shape[1]
     #expect(
-      try distance(decoder.backend.floats(last.logits()), truth.elements[24 * vocabulary..<25 * vocabulary]) <= 1e-4)
+      try distance(decoder.backend.floats(last.logits()), truth.elements[24 * vocabulary..<25 * vocabulary])
+        <= 1e-4)
   }
 }

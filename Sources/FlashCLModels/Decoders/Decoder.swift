@@ -198,7 +198,9 @@ public final class DecoderState {
   }
 
   /// Feeds a prompt to each sequence; the logits of the prompts' last tokens, each `[1, vocabulary]`.
-  public func prefill(_ prompts: [[Int32]]) throws -> [Tensor] { try predictions(after: prompts) { try $0.logits() } }
+  public func prefill(_ prompts: [[Int32]]) throws -> [Tensor] {
+    try predictions(after: prompts) { try $0.logits() }
+  }
 
   /// Feeds a prompt to each sequence, in pieces that take up the next sequence where one ends; `take` gets what is predicted
   /// after each as soon as it is there.

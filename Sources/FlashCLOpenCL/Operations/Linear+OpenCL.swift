@@ -55,7 +55,8 @@ extension Linear: OpenCLOperation {
   private static let lanes = Strategy<Linear>(
     "lanes",
     unfit: { op, traits in
-      op.phase == .decode ? traits.unfit(items: 1, localBytes: preparedBytes(op.x.columns)) : "sums in decode's order"
+      op.phase == .decode
+        ? traits.unfit(items: 1, localBytes: preparedBytes(op.x.columns)) : "sums in decode's order"
     }
   ) { op, launcher in
     if try !launcher.chain.add(op) { try op.launchLanes(launcher) }
