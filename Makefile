@@ -8,7 +8,7 @@ SOURCES := Package.swift Sources Tests
 RELEASE := $(SWIFT) build -c release --product flashcl -j $(JOBS)
 FLASHCL  = $$($(SWIFT) build -c release --show-bin-path)/flashcl
 .DEFAULT_GOAL := help
-.PHONY: help install models demo test check bench peers device-bundle format clean
+.PHONY: help install models demo test check bench scale peers device-bundle format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +37,10 @@ check: install ## prove every operation right, on PoCL, Intel, rusticl and Oclgr
 bench: install ## time every operation on the device, and keep the results in bench/results/
 	$(RELEASE)
 	$(FLASHCL) bench --device "$(DEVICE)" --output bench/results
+
+scale: ## draw how cost grows with length, batch and model size, into docs/ (ten minutes on two cores)
+	$(RELEASE)
+	@FLASHCL="$(FLASHCL)" DEVICE="$(DEVICE)" scripts/scale.sh
 
 # OPTIONS="--model FILE.gguf --seconds 1": bench/peers/compare.py --help lists them.
 ROUNDS  ?= 3

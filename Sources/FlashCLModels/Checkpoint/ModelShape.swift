@@ -52,6 +52,13 @@ public struct ModelShape: Sendable, CustomStringConvertible {
          "max_position_embeddings": 8192, "rms_norm_eps": 1e-5, "rope_theta": 100000}
         """),
     Known(
+      name: "smollm2-360m", type: .q4_1,
+      config: """
+        {"architectures": ["LlamaForCausalLM"], "hidden_size": 960, "num_hidden_layers": 32, "hidden_act": "silu",
+         "num_attention_heads": 15, "num_key_value_heads": 5, "intermediate_size": 2560, "vocab_size": 49152,
+         "max_position_embeddings": 8192, "rms_norm_eps": 1e-5, "rope_theta": 100000}
+        """),
+    Known(
       name: "llama-1b", type: .bf16,
       config: """
         {"architectures": ["LlamaForCausalLM"], "hidden_size": 2048, "num_hidden_layers": 16, "hidden_act": "silu",

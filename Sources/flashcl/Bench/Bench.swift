@@ -98,7 +98,7 @@ struct BenchRun: ParsableCommand {
     if model.isGiven {
       let report = try ModelBench(model, on: backend, deadline, isQuiet: format != .text)
       try write(report, csv: report.csv, backend)
-      if let plot { try Picture.write(report.plot.svg, to: plot) }
+      if let plot { try Picture.write(ModelPlot(report: report).plot.svg, to: plot) }
       return
     }
     let bench = OperationBench(

@@ -69,7 +69,7 @@ struct BenchResults {
         "\(path): is no result of 'flashcl bench': it has no \(json["device"]?.string == nil ? "device" : "results")"
       )
     }
-    let model = json["model"]?.string.map { $0.split(separator: "/").last.map(String.init) ?? $0 }
+    let model = json["model"]?.string
     self.path = path
     self.device = device
     rows = try results.enumerated().flatMap { place, row in
@@ -89,7 +89,9 @@ struct BenchResults {
   }
 
   /// Prefill and decode of one prompt.
-  private static func modelRows(_ row: JSON, model: String) -> [Row]? {
+  private static func modelRows(_ row: JSON, model all: String) -> [Row]? {
+    let path = row["model"]?.string ?? all
+    let model = path.split(separator: "/").last.map(String.init) ?? path
     guard let most = row["prompt_tokens"]?.int, let prefill = row["prefill_s"]?.double, prefill > 0 else {
       return nil
     }

@@ -4,10 +4,11 @@ import FlashCLModels
 import FlashCLOpenCL
 
 /// Tokens per second of a model: prefill of prompts of several lengths, and decoding after each; of an encoder–decoder the
-/// encoding of sources, and steps of greedy and of beam search.
+/// encoding of sources, and steps of greedy and of beam search. Of one model, or of several of random weights.
 struct ModelBench: Encodable {
   let device: String
   let revision: String
+  /// Several are joined by commas; each row has its own.
   let model: String
   let load_s: Double
   /// Programs that were built for this model, and the seconds that took.
@@ -30,23 +31,35 @@ struct ModelBench: Encodable {
     _ options: ModelBenchOptions, on backend: any Backend, _ deadline: Deadline, isQuiet: Bool
   ) throws {
     let clock = ContinuousClock()
-    let start = clock.now
-    let subject = try Subject(options, on: backend)
-    load_s = clock.now.seconds(since: start)
-    model = subject.name
-    let rows = try subject.rows(options)
-    if !isQuiet {
-      try Output.line("\(model) on \(backend.deviceName), loaded in \(fixed(load_s, 2)) s")
-      try Output.line(subject.header)
+    var (results, loading, rowCount): ([Entry], Double, Int) = ([], 0, 0)
+    for (place, model) in options.models.enumerated() {
+      let (start, held) = (clock.now, Self.heldBytes(backend))
+      let subject = try Subject(model.name, model.shape, options, on: backend)
+      let seconds = clock.now.seconds(since: start)
+      loading += seconds
+      let weights = Self.heldBytes(backend).map { $0 - (held ?? 0) }
+      let rows = try subject.rows(options)
+      if !isQuiet {
+        try Output.line("\(model.name) on \(backend.deviceName), loaded in \(fixed(seconds, 2)) s")
+        try Output.line(subject.header)
+      }
+      var own: [Entry] = []
+      for row in rows {
+        if deadline.isOver(needed: row.seconds(after: own)) { break }
+        var entry = try row.measure()
+        (entry.model, entry.weight_bytes) = (model.name, weights)
+        Terminal.progress("")
+        own.append(entry)
+        if !isQuiet { try Output.line(entry.text) }
+      }
+      results += own
+      rowCount += rows.count
+      if own.count < rows.count {
+        rowCount += rows.count * (options.models.count - 1 - place)  // those that are not loaded have as many
+        break
+      }
     }
-    var results: [Entry] = []
-    for row in rows {
-      if deadline.isOver(needed: row.seconds(after: results)) { break }
-      let entry = try row.measure()
-      Terminal.progress("")
-      results.append(entry)
-      if !isQuiet { try Output.line(entry.text) }
-    }
+    (model, load_s) = (options.models.map(\.name).joined(separator: ","), loading)
     let queue = (backend as? OpenCLBackend)?.queue
     device = backend.deviceName
     revision = Revision.current
@@ -54,13 +67,20 @@ struct ModelBench: Encodable {
     build_s = queue?.buildStatistics.seconds
     device_peak_bytes = backend.peakBytes
     self.results = results
-    stop = Stop(deadline, ran: results.count, of: rows.count)
+    stop = Stop(deadline, ran: results.count, of: rowCount)
     (stopped_after_s, not_run) = (stop?.seconds, stop?.notRun ?? 0)
     if !isQuiet, let queue {
       let built = queue.buildStatistics
       try Output.line("\(count(built.programs, "program")) built in \(fixed(built.seconds, 2)) s")
     }
     if !isQuiet, let stop { try Output.line(stop.text("row")) }
+  }
+
+  /// What a picture says of what did not run.
+  var stopNotes: [String] { Stop.notes(stop, "row") }
+
+  private static func heldBytes(_ backend: any Backend) -> Int? {
+    (backend as? any RehearsingBackend)?.heldBytes
   }
 }
 
@@ -72,8 +92,7 @@ extension ModelBench {
     case sentences(SentenceEncoder, [[UInt8]], String)
     case encoderDecoder(any EncoderDecoder, String, beams: Int)
 
-    init(_ options: ModelBenchOptions, on backend: any Backend) throws {
-      let name = options.modelShape?.description ?? options.model ?? ""
+    init(_ name: String, _ shape: ModelShape?, _ options: ModelBenchOptions, on backend: any Backend) throws {
       if let texts = options.texts {
         let lines = Array(try Lines(file: texts))
         guard !lines.isEmpty else { throw Failure("\(texts): there are no lines to embed") }
@@ -82,7 +101,7 @@ extension ModelBench {
         return
       }
       let loaded =
-        if let shape = options.modelShape {
+        if let shape {
           try Architectures.random(shape, on: backend, progress: Terminal.loading)
         } else {
           try Architectures.load(ModelSource.open(name), on: backend, progress: Terminal.loading)
@@ -217,46 +236,12 @@ extension ModelBench {
       [names]
         + results.map { entry in
           [
-            model, entry.prompts, "\(entry.batch)", entry.cache_type ?? "", text(entry.prefill_s),
+            entry.model, entry.prompts, "\(entry.batch)", entry.cache_type ?? "", text(entry.prefill_s),
             text(entry.prefill_tokens_per_s), text(entry.prefill_spread), "\(entry.decode_tokens)",
             text(entry.decode_tokens_per_s), text(entry.decode_spread), entry.beam.map { "\($0)" } ?? "",
             text(entry.greedy_step_s), text(entry.beam_step_s), text(entry.beam_spread),
             text(entry.beam_ratio),
           ]
         })
-  }
-
-  /// Tokens per second over the prompt's length: a line for prefill and one for decode of each kind of cache or batch.
-  var plot: Plot {
-    var series: [Plot.Series] = []
-    func add(_ name: String, _ point: Plot.Point) {
-      if let place = series.firstIndex(where: { $0.name == name }) {
-        series[place].points.append(point)
-      } else {
-        series.append(Plot.Series(name: name, points: [point]))
-      }
-    }
-    for entry in results {
-      let kind =
-        (entry.batch > 1 ? ", batch \(entry.batch)" : "")
-        + (entry.cache_type.map { $0 == "f32" ? "" : ", cache \($0)" } ?? "")
-      let x = Double(entry.prompt_tokens)
-      if let rate = entry.prefill_tokens_per_s {
-        add("prefill\(kind)", .init(x: x, y: rate, spread: entry.prefill_spread ?? 0))
-      }
-      if let rate = entry.decode_tokens_per_s {
-        add("decode\(kind)", .init(x: x, y: rate, spread: entry.decode_spread ?? 0))
-      }
-      if let beam = entry.beam, let step = entry.beam_step_s {
-        let rate = Double(entry.batch) / step
-        add("decode\(kind), \(beam) beams", .init(x: x, y: rate, spread: entry.beam_spread ?? 0))
-      }
-    }
-    let name = model.split(separator: "/").last.map(String.init) ?? model
-    return Plot(
-      title: "\(name): prefill, and decode after it", subtitle: device, x: "tokens of each prompt",
-      y: "tokens/s",
-      panels: [Plot.Panel(series: series)],
-      notes: ["Bars: the spread of several runs, or of single tokens."] + Stop.notes(stop, "row"))
   }
 }

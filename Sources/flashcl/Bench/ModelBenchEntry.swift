@@ -3,6 +3,9 @@ import FlashCL
 extension ModelBench {
   /// A row of the report.
   struct Entry: Encodable {
+    var model = ""
+    /// Of the model's weights on the device; nil where it has no memory of its own.
+    @Nullable var weight_bytes: Int?
     /// Of each sequence, the longest where they differ; in its cache when decoding begins. Of an encoder–decoder its source's.
     let prompt_tokens: Int
     /// Of the shortest sequence.

@@ -10,13 +10,17 @@ struct ModelBenchOptions: ParsableArguments {
     parsing: .unconditional,
     help: ArgumentHelp(
       """
-      A model of random weights in a real one's shape to time instead, as NAME or NAME:TYPE \
+      A model of random weights in a real one's shape to time instead, as NAME or NAME:TYPE, or several in turn \
       (\(ModelShape.names.joined(separator: ", "))).
-      """, valueName: "name"),
+      """, valueName: "list"),
     transform: { text in
-      do { return try ModelShape(text) } catch { throw ValidationError("\(error)") }
+      do {
+        return try text.split(separator: ",", omittingEmptySubsequences: false).map {
+          try ModelShape(String($0))
+        }
+      } catch { throw ValidationError("\(error)") }
     })
-  var modelShape: ModelShape?
+  var modelShape: [ModelShape]?
   @Option(
     parsing: .unconditional,
     help: ArgumentHelp(
@@ -62,6 +66,10 @@ struct ModelBenchOptions: ParsableArguments {
   var cacheTypes: [ElementType]?
 
   var isGiven: Bool { model != nil || modelShape != nil }
+  /// The models: files, or shapes.
+  var models: [(name: String, shape: ModelShape?)] {
+    modelShape.map { $0.map { ($0.description, $0) } } ?? [(model ?? "", nil)]
+  }
   /// The option that names the model.
   var name: String { modelShape == nil ? "model" : "model-shape" }
 
