@@ -202,7 +202,7 @@ extension Linear: OpenCLOperation {
     extra: [Operand] = []
   ) throws {
     try launcher.launch(
-      kernel, in: Self.file, defines(part.type, launcher), global: global, local: local,
+      kernel, in: Self.file, Self.defines(part.type, launcher), global: global, local: local,
       [.tensor(x)]
         + operands(part, outputs: part.outputs, bias, activation, residual, [.tensor(y)], columns) + extra)
   }

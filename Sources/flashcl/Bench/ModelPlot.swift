@@ -48,12 +48,13 @@ struct ModelPlot {
       }
     }
     let prompt = lengths.count == 1 ? " of \(report.results[0].prompts) tokens" : ""
+    let title = "prefill\(axis == .length ? "" : prompt), and decode after it"
     return Plot(
-      title: "\(names): prefill\(axis == .length ? "" : prompt), and decode after it",
-      subtitle: report.device,
+      title: axis == .size ? title : "\(names): \(title)", subtitle: report.device,
       x: label(axis), y: "tokens/s",
       panels: [Plot.Panel(series: series)],
-      notes: ["Bars: the spread of several runs, or of single tokens."] + report.stopNotes)
+      notes: (axis == .size ? ["Models: \(names)."] : [])
+        + ["Bars: the spread of several runs, or of single tokens."] + report.stopNotes)
   }
 
   private var names: String {
