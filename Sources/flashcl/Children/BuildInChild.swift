@@ -94,7 +94,8 @@ struct BuildInChild: ParsableCommand {
     let devices = try Device.all()
     guard devices.indices.contains(number) else { throw Failure("there is no device \(number)") }
     let twin = try ModelTwin(ModelSource.open(model), on: OpenCLBackend(devices[number]))
-    try twin?.rehearse(prompt: prompt, tokens: tokens, isGreedy: !sampled, cacheType: CacheOption.type(named: cache))
+    try twin?.rehearse(
+      prompt: prompt, tokens: tokens, isGreedy: !sampled, cacheType: CacheOption.type(named: cache))
     try twin?.makeReady(part: part, of: parts) { try? Output.line("built") }
   }
 }
