@@ -90,7 +90,7 @@ import Testing
   /// Within a filter too: what it leaves is covered.
   @Test func quickKeepsWithinAFilter() throws {
     let runner = Runner(Saboteur(), extent: .quick)
-    let names = try runner.list("^linear.*strategy=sound.*type=q4_1")
+    let names = try runner.list(#"^linear\(.*strategy=sound.*type=q4_1"#)
     #expect(!names.isEmpty && names.allSatisfy { $0.hasPrefix("linear(strategy=sound,type=q4_1,") })
     #expect(names.contains { $0.contains("phase=decode") } && names.contains { $0.contains("phase=prefill") })
     #expect(try runner.list(names[0]) == [names[0]])

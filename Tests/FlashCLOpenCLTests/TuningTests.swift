@@ -105,7 +105,7 @@ private final class Folder {
     #expect(try guess("attention.tile", gflops: 801) == 32)
     #expect(try guess("attention.tile", gflops: 1e5) == 32)  // none is enough
     #expect(try guess("attention.heads", gflops: 100) == 2)
-    #expect(try guess("linear.panels", gflops: 1600) == 2)
+    #expect(try guess("linear.rows", gflops: 1600) == 48)
     #expect(try guess("attention.split", gflops: 800) == nil)
   }
 
