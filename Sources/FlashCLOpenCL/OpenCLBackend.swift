@@ -145,6 +145,7 @@ public final class OpenCLBackend: Backend, DeviceTimed {
     if operation.isEmpty { return }
     // What fails there is no fault of this operation's strategies.
     if O.self != Linear.self { try launcher.chain.flush() }
+    launcher.hasAppended = false
     let strategies = O.ordered(on: launcher.traits)
     let trials = launcher.trials
     defer { trials.strategy = nil }

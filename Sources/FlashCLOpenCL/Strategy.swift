@@ -108,6 +108,8 @@ final class Launcher {
   private(set) lazy var chain = LinearChain(self)
   /// Runs an operation that is a step of another, by its own best strategy.
   var compute: (any OpenCLOperation) throws -> Void = { _ in }
+  /// True once the operation that runs has queued what it appends to a cache.
+  var hasAppended = false
   private var zeros: Buffer?
   private var kernels: [String: Kernel] = [:]
   /// Names of all kernels that were launched.

@@ -25,13 +25,16 @@ extension CacheAppend: OpenCLOperation {
       ["C_TYPE": "q8_0", "QUANTISED": "1"])
   }
 
-  /// Queues it before an operation that cannot do it on the way.
+  /// Queues it before an operation that cannot do it on the way: once, though one strategy of that may be tried after another,
+  /// because queries turn in place. What is refused here is no fault of that operation's strategy.
   func launch(_ launcher: Launcher) throws {
+    if launcher.hasAppended { return }
     let outer = launcher.trials.strategy
-    defer { launcher.trials.strategy = outer }
     let strategy = cache.type == .q8_0 ? Self.quantised : Self.items
     launcher.trials.strategy = (Self.name, strategy.name)
     try strategy.launch(self, launcher)
+    launcher.trials.strategy = outer
+    launcher.hasAppended = true
   }
 
   private func launch(

@@ -165,7 +165,7 @@ extension Attention: OpenCLOperation {
     _ kernel: String, in file: KernelFile, _ launcher: Launcher, _ defines: Defines, items: Int
   ) throws {
     let splits = splits(of: launcher.traits[Self.splitLength], rows: queryCount)
-    let isFused = canAppend
+    let isFused = canAppend && !launcher.hasAppended
     try launchSplits(
       kernel, in: file, AttentionCall(self, launcher, appendsFirst: !isFused), launcher,
       defines + ["PACKS": "1", "APPENDS": isFused ? "1" : "0"], splits,
