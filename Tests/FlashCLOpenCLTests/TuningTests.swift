@@ -62,7 +62,9 @@ private final class Folder {
     #expect(Attention.strategies(on: traits).suffix(2).map(\.name) == ["matrix", "matrix_split"])
     traits.hasMatrixUnits = true
     #expect(
-      Attention.strategies(on: traits).map(\.name).prefix(4) == ["matrix", "matrix_split", "split", "tiled"])
+      Attention.strategies(on: traits).map(\.name) == [
+        "matrix", "split", "tiled", "rows", "lanes", "blocks", "matrix_split",
+      ])
 
     let backend = try OpenCLBackend(try Device.select())
     func chosen(_ type: ElementType, size: Int) throws -> String? {
@@ -87,7 +89,7 @@ private final class Folder {
       return try backend.strategies(for: attention).first(where: \.chosen)?.name
     }
     #expect(try chosen(cache: .f16, .prefill) == "matrix")
-    #expect(try chosen(cache: .bf16, .decode) == "matrix_split")
+    #expect(try chosen(cache: .bf16, .decode) == "lanes")
     #expect(try chosen(cache: .f32, .prefill)?.contains("matrix") == false)
     // What they do not serve goes on as before.
     for (type, size) in [(ElementType.f32, 128), (.f16, 40), (.bf16, 144)] {
