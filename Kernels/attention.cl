@@ -25,10 +25,10 @@
 //   HAS_SINK    t_sinks[t_sinks_at + h]                       e^sink joins the denominator
 //   HAS_VALUE   t_pv …                                        relative values, by attention_rows alone
 //
-// This file is what all strategies share; they stand in attention_rows.cl (any device), attention_prefill.cl,
-// attention_matrix.cl, attention_split.cl and attention_lanes.cl; attention_weights.cl shows the weights.
-// Defines: D, DV, head sizes; APPENDS 0|1, the kernel writes the cache too; X_TYPE, Q_TYPE, K_TYPE storages; PAGED 0|1; PAGE, keys of a page; QUANTISED 0|1, K_TYPE is q8_0; KIND 0 product,
-// 1 Gaussian, 2 additive; TILE, keys of a tile; LISTED 0|1. Reference: Attention.compute. Cases: AttentionCases.
+// This file is what all strategies share; a file a strategy, attention_rows.cl (any device), _tiled and _split (GPUs), _blocks
+// and _lanes (CPU devices), _matrix (matrix units); attention_weights.cl shows the weights.
+// Defines: D, DV, head sizes; APPENDS 0|1, the kernel writes the cache too; X_TYPE, Q_TYPE, K_TYPE storages; PAGED 0|1; PAGE, keys
+// of a page; QUANTISED 0|1, K_TYPE is q8_0; KIND 0 product, 1 Gaussian, 2 additive; TILE, keys of a tile; LISTED 0|1. Reference: Attention.compute. Cases: AttentionCases.
 
 #ifndef D
 #define D 64

@@ -9,6 +9,9 @@ FILE_TEXT(argmax) = {
 FILE_TEXT(attention) = {
 #embed "attention.cl" suffix(, )
   0};
+FILE_TEXT(attention_blocks) = {
+#embed "attention_blocks.cl" suffix(, )
+  0};
 FILE_TEXT(attention_decode) = {
 #embed "attention_decode.cl" suffix(, )
   0};
@@ -18,14 +21,14 @@ FILE_TEXT(attention_lanes) = {
 FILE_TEXT(attention_matrix) = {
 #embed "attention_matrix.cl" suffix(, )
   0};
-FILE_TEXT(attention_prefill) = {
-#embed "attention_prefill.cl" suffix(, )
-  0};
 FILE_TEXT(attention_rows) = {
 #embed "attention_rows.cl" suffix(, )
   0};
 FILE_TEXT(attention_split) = {
 #embed "attention_split.cl" suffix(, )
+  0};
+FILE_TEXT(attention_tiled) = {
+#embed "attention_tiled.cl" suffix(, )
   0};
 FILE_TEXT(attention_weights) = {
 #embed "attention_weights.cl" suffix(, )
@@ -63,8 +66,32 @@ FILE_TEXT(layer_norm) = {
 FILE_TEXT(linear) = {
 #embed "linear.cl" suffix(, )
   0};
+FILE_TEXT(linear_argmax) = {
+#embed "linear_argmax.cl" suffix(, )
+  0};
+FILE_TEXT(linear_blocks) = {
+#embed "linear_blocks.cl" suffix(, )
+  0};
+FILE_TEXT(linear_decode) = {
+#embed "linear_decode.cl" suffix(, )
+  0};
+FILE_TEXT(linear_group) = {
+#embed "linear_group.cl" suffix(, )
+  0};
+FILE_TEXT(linear_items) = {
+#embed "linear_items.cl" suffix(, )
+  0};
+FILE_TEXT(linear_lanes) = {
+#embed "linear_lanes.cl" suffix(, )
+  0};
 FILE_TEXT(linear_matrix) = {
 #embed "linear_matrix.cl" suffix(, )
+  0};
+FILE_TEXT(linear_plain) = {
+#embed "linear_plain.cl" suffix(, )
+  0};
+FILE_TEXT(linear_tiled) = {
+#embed "linear_tiled.cl" suffix(, )
   0};
 FILE_TEXT(norm) = {
 #embed "norm.cl" suffix(, )
@@ -105,12 +132,13 @@ static const struct {
 } files[] = {
   {"argmax.cl", argmax},
   {"attention.cl", attention},
+  {"attention_blocks.cl", attention_blocks},
   {"attention_decode.cl", attention_decode},
   {"attention_lanes.cl", attention_lanes},
   {"attention_matrix.cl", attention_matrix},
-  {"attention_prefill.cl", attention_prefill},
   {"attention_rows.cl", attention_rows},
   {"attention_split.cl", attention_split},
+  {"attention_tiled.cl", attention_tiled},
   {"attention_weights.cl", attention_weights},
   {"cache.cl", cache},
   {"cache_append.cl", cache_append},
@@ -123,7 +151,15 @@ static const struct {
   {"gelu_multiply.cl", gelu_multiply},
   {"layer_norm.cl", layer_norm},
   {"linear.cl", linear},
+  {"linear_argmax.cl", linear_argmax},
+  {"linear_blocks.cl", linear_blocks},
+  {"linear_decode.cl", linear_decode},
+  {"linear_group.cl", linear_group},
+  {"linear_items.cl", linear_items},
+  {"linear_lanes.cl", linear_lanes},
   {"linear_matrix.cl", linear_matrix},
+  {"linear_plain.cl", linear_plain},
+  {"linear_tiled.cl", linear_tiled},
   {"norm.cl", norm},
   {"prelude.cl", prelude},
   {"rms_norm.cl", rms_norm},

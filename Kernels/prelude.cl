@@ -43,11 +43,6 @@ inline ushort16 bf16_bits16(float16 x) {
 #define store16_f16(p, i, x) vstore_half16_rte((x), 0, (p) + (i))
 #define store16_bf16(p, i, x) vstore16(bf16_bits16(x), 0, (p) + (i))
 
-// 0 leaves out the kernels of large groups, which are made for GPUs and take a CPU device's compiler the longest.
-#ifndef GROUPS
-#define GROUPS 1
-#endif
-
 // Between groups of one launch: what an item wrote before is there for whoever sees what it writes after (an atomic counter).
 // OpenCL C 1.2 promises that within a group alone; drivers keep it beyond, or have a stronger fence.
 #if defined(HAS_MEMBAR)

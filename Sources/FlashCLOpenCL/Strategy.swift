@@ -167,7 +167,6 @@ final class Launcher {
       }
     }
     let local = local ?? queue.groups(of: rounded)
-    let defines = traits.isCPU && !Self.isOfGroups(name) ? defines + ["GROUPS": "0"] : defines
     let isNoted = try queue.note(
       name, in: file.source(terms), defines: defines.list, global: rounded, local: local, arguments,
       trial: trials.trial(of: Self.key(name, terms, defines)))
@@ -188,11 +187,6 @@ final class Launcher {
     try queue.fill(buffer)
     zeros = buffer
     return buffer
-  }
-
-  /// True for the kernels that are only there with GROUPS (prelude.cl).
-  private static func isOfGroups(_ name: String) -> Bool {
-    ["_group", "_tiled", "_split"].contains { name.hasSuffix($0) }
   }
 
   private static func key(_ name: String, _ terms: String, _ defines: Defines) -> String {

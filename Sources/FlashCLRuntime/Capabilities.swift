@@ -249,17 +249,22 @@ public struct Capabilities: Sendable, Equatable, LosslessStringConvertible {
   static func found(
     on device: Device, leavingOut: Set<String>, report: (Probing) -> Void = { _ in }
   ) -> Capabilities {
-    let tried = ["CL1.2", "CL3.0", "CL2.0"].map { found(on: device, language: $0, leavingOut, report) }
-    var best = tried[0]
-    for other in tried[1...] where other.defines.count > best.defines.count { best = other }
+    var best = Capabilities.none
+    for language in ["CL1.2", "CL3.0", "CL2.0"] {
+      let (other, missed) = found(on: device, language: language, leavingOut, report)
+      if other.defines.count > best.defines.count { best = other }
+      // No other language can add to that, and each is built again for it.
+      if missed.isEmpty { break }
+    }
     return best
   }
 
   private static func found(
     on device: Device, language: String, _ leavingOut: Set<String>, _ report: (Probing) -> Void
-  ) -> Capabilities {
+  ) -> (known: Capabilities, missed: Set<String>) {
     var known = Capabilities.none
     known.language = language
+    var missed: Set<String> = []
     for probe in probes where probe.worthTrying(device, known) {
       let subject = "probe.\(probe.name)"
       if leavingOut.contains(subject) { continue }
@@ -272,11 +277,14 @@ public struct Capabilities: Sendable, Equatable, LosslessStringConvertible {
       Sentinel.settle(key)
       if passed == true {
         known = assumed
+        missed.remove(probe.name)  // of several guesses
         report(.passed(subject))
+      } else {
+        missed.insert(probe.name)
       }
       if passed == false && !probe.isGuess { report(.wrong(subject)) }
     }
-    return known
+    return (known, missed)
   }
 
   private static func passes(_ probe: Probe, on device: Device, assuming: Capabilities) throws -> Bool {

@@ -131,7 +131,7 @@ struct FaultTests {
     let whole = BrokenDriver()
     let right = try run(whole.model, environment: whole.environment(nil))
     #expect(right.status == 0)
-    var fault = #"refuse:build:1 "attention_prefill.cl""#
+    var fault = #"refuse:build:1 "attention_blocks.cl""#
     for _ in 0..<2 {
       let driver = BrokenDriver()
       let first = try run(driver.model, environment: driver.environment(fault))
@@ -151,7 +151,7 @@ struct FaultTests {
   }
 
   @Test(arguments: [
-    (#"memory:build:1 "attention_prefill.cl""#, false), ("refuse:build:cache_append.cl", true),
+    (#"memory:build:1 "attention_blocks.cl""#, false), ("refuse:build:cache_append.cl", true),
   ])
   func whatNothingElseMends(fault: String, isVerdict: Bool) throws {
     let driver = BrokenDriver()

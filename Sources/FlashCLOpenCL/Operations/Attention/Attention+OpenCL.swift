@@ -9,7 +9,8 @@ extension Attention: OpenCLOperation {
   }
 
   fileprivate static let rowsFile = KernelFile("attention_rows", including: ["attention"])
-  private static let prefillFile = KernelFile("attention_prefill", including: ["attention"])
+  private static let tiledFile = KernelFile("attention_tiled", including: ["attention"])
+  private static let blocksFile = KernelFile("attention_blocks", including: ["attention"])
   private static let splitFile = KernelFile(
     "attention_split", including: ["cache", "attention", "attention_decode"])
   private static let lanesFile = KernelFile("attention_lanes", including: ["attention", "attention_decode"])
@@ -51,7 +52,7 @@ extension Attention: OpenCLOperation {
   ) { op, launcher in
     let tile = op.tile(launcher.traits)
     try op.launchTiles(
-      "attention_tiled", launcher, rows: tile, keys: tile,
+      "attention_tiled", in: tiledFile, launcher, rows: tile, keys: tile,
       global: [(op.queryCount + tile - 1) / tile * 8, op.heads * 8, op.batch], local: [8, 8, 1])
   }
 
@@ -59,7 +60,8 @@ extension Attention: OpenCLOperation {
     op, launcher in
     let wide = max(AttentionCall.size(op), op.y.columns)
     try op.launchTiles(
-      "attention_blocks", launcher, rows: 16, keys: wide <= 64 ? launcher.traits[blockKeys] : 16,
+      "attention_blocks", in: blocksFile, launcher, rows: 16,
+      keys: wide <= 64 ? launcher.traits[blockKeys] : 16,
       global: [(op.queryCount + 15) / 16, op.heads, op.batch], local: [1, 1, 1])
   }
 
@@ -134,7 +136,7 @@ extension Attention: OpenCLOperation {
   }
 
   func launchTiles(
-    _ kernel: String, in file: KernelFile = prefillFile, _ launcher: Launcher, _ defines: Defines = [:],
+    _ kernel: String, in file: KernelFile, _ launcher: Launcher, _ defines: Defines = [:],
     rows: Int, keys: Int, global: [Int], local: [Int]
   ) throws {
     let call = try AttentionCall(self, launcher)

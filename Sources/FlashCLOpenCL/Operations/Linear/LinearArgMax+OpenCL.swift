@@ -5,6 +5,9 @@ extension LinearArgMax: OpenCLOperation {
     traits.order(gpu: [], cpu: [lanes], any: [apart])
   }
 
+  private static let file = KernelFile(
+    "linear_argmax", including: ["norm", "weights", "linear", "linear_decode"])
+
   /// The two operations one after the other, with the sums between them.
   private static let apart = Strategy<LinearArgMax>("apart") { op, launcher in
     let sums = Tensor(
@@ -29,7 +32,7 @@ extension LinearArgMax: OpenCLOperation {
     let span = Linear.span(part.outputs, launcher)
     let items = (Linear.tiles(part.outputs) + span - 1) / span
     try launcher.launch(
-      "linear_argmax_lanes", in: Linear.file, Linear.defines(part.type, launcher), global: [items],
+      "linear_argmax_lanes", in: file, ["W_TYPE": part.type.rawValue], global: [items],
       local: [1],
       [
         .tensor(op.x), .buffer(part.tiles), .tensor(op.bias), .tensor(op.y), .uint(op.x.rows),
