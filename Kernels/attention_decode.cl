@@ -5,7 +5,7 @@
 // log-sum-exps.
 // partial   [B, Hq, Lq, splits and nodes, Dv + 2]  f32; a split's sums, then its maximum and its denominator
 // made      u32; how many splits, or nodes, are made; 0 before and after
-// Defines: SPLIT; PACKS 0|1, a group takes all rows of a sequence and all query heads that read one key head.
+// Defines: SPLIT; APPENDS 0|1, new keys and values are written on the way (cache.cl); PACKS 0|1, a group takes all rows of a sequence and all query heads that read one key head.
 
 #ifndef SPLIT
 #define SPLIT 128
@@ -43,6 +43,20 @@ INLINE float join(__global const float *in, uint splits, uint first, const uint 
   *greatest = m;
   return denominator;
 }
+
+// A sequence's new keys and values of one key head and one split, in parts: a split's keys are written and read by one group, so
+// that nobody else's are waited for.
+#if APPENDS
+#define SPLIT_APPENDS , APPEND_ARGUMENTS
+#define FIRST_NEW(s, from) max(0, (from) + (s).queries - (s).keys)
+#define END_NEW(s, from) max(FIRST_NEW(s, from), min((s).queries, (from) + SPLIT + (s).queries - (s).keys))
+#define APPENDED_PARTS(s, from) ((END_NEW(s, from) - FIRST_NEW(s, from)) * APPEND_PARTS(D, DV))
+#define APPEND_PART(n, s, from)                                                                                          \
+  append_part((n) % APPEND_PARTS(D, DV), key_head, token + FIRST_NEW(s, from) + (n) / APPEND_PARTS(D, DV), keys, values, \
+              key_scales, value_scales, heads / group, D, DV, APPEND_PASSED)
+#else
+#define SPLIT_APPENDS
+#endif
 
 #if PACKS
 // Row n of a sequence's rows for one key head.
@@ -103,18 +117,4 @@ INLINE void join_splits(uint b, uint key_head, uint split, uint base, uint parts
             denominator == 0.0f ? 0.0f : sum * factor / denominator);
   }
 }
-
-// A sequence's new keys and values of one key head and one split, in parts: a split's keys are written and read by one group, so
-// that nobody else's are waited for.
-#if APPENDS
-#define SPLIT_APPENDS , APPEND_ARGUMENTS
-#define FIRST_NEW(s, from) max(0, (from) + (s).queries - (s).keys)
-#define END_NEW(s, from) max(FIRST_NEW(s, from), min((s).queries, (from) + SPLIT + (s).queries - (s).keys))
-#define APPENDED_PARTS(s, from) ((END_NEW(s, from) - FIRST_NEW(s, from)) * APPEND_PARTS(D, DV))
-#define APPEND_PART(n, s, from)                                                                                          \
-  append_part((n) % APPEND_PARTS(D, DV), key_head, token + FIRST_NEW(s, from) + (n) / APPEND_PARTS(D, DV), keys, values, \
-              key_scales, value_scales, heads / group, D, DV, APPEND_PASSED)
-#else
-#define SPLIT_APPENDS
-#endif
 #endif

@@ -2,7 +2,10 @@
 // devices. See attention.cl for operands and terms, attention_decode.cl for splits.
 //
 // made      [B, Hq / HEADS · Lq]
-// Defines: HEADS, divides the group.
+//
+// Where APPENDS, the item of the split that a new key falls into writes it and its value first, and queries turn as they are read
+// (cache.cl): of one row a sequence, with one item for all query heads that read a key head, so that nobody else reads what is new.
+// Defines: HEADS, divides the group; APPENDS 0|1.
 
 #ifndef HEADS
 #define HEADS 1
@@ -16,7 +19,7 @@
 // Vectors of a value held per head: HEADS · AT_ONCE ≤ 16 of the 32 registers.
 #define AT_ONCE (VECTORS % 8 == 0 && HEADS <= 2 ? 8 : VECTORS % 4 == 0 ? 4 : VECTORS % 2 == 0 ? 2 : 1)
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_lanes(ARGUMENTS SPLIT_ARGUMENTS) {
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_lanes(ARGUMENTS SPLIT_ARGUMENTS SPLIT_APPENDS) {
   // Rows that read the same keys run side by side, while these are in a cache.
   int i = get_group_id(0) % queries;
   uint first_head = get_group_id(0) / queries * HEADS;
@@ -34,9 +37,18 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_lanes(ARG
   if (lse) lse += lse_offset + b * lse_b + (s.q_row + (ulong)i) * lse_i;
 
   float row[HEADS][D];
+#if APPENDS
+  uint token = query_starts ? s.q_row : b * queries;
+  for (uint n = 0; n < APPENDED_PARTS(s, from); ++n) APPEND_PART(n, s, from);
+  for (uint n = 0; n < HEADS; ++n)
+    for (uint d = 0; d < D; ++d)
+      row[n][d] = Q_SCALED(turned_element(q + (first_head + n) * q_h, d, cosines + cosines_offset, sines + sines_offset,
+                                          POSITION_OF(token), length, pairs, adjacent));
+#else
 #pragma unroll
   for (uint n = 0; n < HEADS; ++n)
     for (uint d = 0; d < D; ++d) row[n][d] = Q_SCALED(Q_LOAD(q, (first_head + n) * q_h + d));
+#endif
   float scores[HEADS][SPLIT] __attribute__((aligned(64)));
   float16 lane_max[HEADS];
 #pragma unroll

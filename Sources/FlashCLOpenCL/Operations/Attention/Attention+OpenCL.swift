@@ -13,7 +13,8 @@ extension Attention: OpenCLOperation {
   private static let blocksFile = KernelFile("attention_blocks", including: ["attention"])
   private static let splitFile = KernelFile(
     "attention_split", including: ["cache", "attention", "attention_decode"])
-  private static let lanesFile = KernelFile("attention_lanes", including: ["attention", "attention_decode"])
+  private static let lanesFile = KernelFile(
+    "attention_lanes", including: ["cache", "attention", "attention_decode"])
   static let tunables = [splitLength, rowsOfGroup, headsOfItem, tileSide, blockKeys]
 
   /// Keys of one split, the same for all sequences, so that bits do not depend on others; SPLIT in the kernel.
@@ -88,9 +89,13 @@ extension Attention: OpenCLOperation {
     let heads = op.headsAtOnce(launcher.traits)
     let splits = op.splits(of: launcher.traits[splitLength], rows: 1)
     let groups = op.heads / heads * op.queryCount
+    // Nobody but the item that writes a new key may read it.
+    let isFused =
+      op.canAppend && !launcher.hasAppended && op.queryCount == 1 && heads == op.heads / op.keyHeads
     try op.launchSplits(
-      "attention_lanes", in: lanesFile, AttentionCall(op, launcher), launcher, ["HEADS": "\(heads)"], splits,
-      counters: op.batch * groups, global: [groups, splits, op.batch], local: [1, 1, 1])
+      "attention_lanes", in: lanesFile, AttentionCall(op, launcher, appendsFirst: !isFused), launcher,
+      ["HEADS": "\(heads)", "APPENDS": isFused ? "1" : "0"], splits, counters: op.batch * groups,
+      global: [groups, splits, op.batch], local: [1, 1, 1], isFused ? op.appending?.operands ?? [] : [])
   }
 
   private var isPaged: Bool { if case .paged = source { true } else { false } }
