@@ -5,7 +5,8 @@
 // log-sum-exps.
 // partial   [B, Hq, Lq, splits and nodes, Dv + 2]  f32; a split's sums, then its maximum and its denominator
 // made      u32; how many splits, or nodes, are made; 0 before and after
-// Defines: SPLIT; APPENDS 0|1, new keys and values are written on the way (cache.cl); PACKS 0|1, a group takes all rows of a sequence and all query heads that read one key head.
+// Defines: SPLIT; APPENDS 0|1, new keys and values are written on the way (cache.cl); PACKS 0|1, a group takes all rows of a
+// sequence and all query heads that read one key head.
 
 #ifndef SPLIT
 #define SPLIT 128

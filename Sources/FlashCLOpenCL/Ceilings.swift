@@ -39,8 +39,8 @@ extension OpenCLBackend {
 
   private var defines: Defines { ["VECTOR": "float\(shape.vector)"] }
 
-  /// Bytes per second.
-  private func copyRate() throws -> Double {
+  /// Bytes per second that a copy reads and writes, beyond any cache; the best of several.
+  public func copyRate() throws -> Double {
     // Twice 128 MiB passes any cache, and an eighth of the memory is not missed.
     let device = queue.device
     let wanted = min(128 << 20, device.maxAllocation, device.globalMemory / 8)

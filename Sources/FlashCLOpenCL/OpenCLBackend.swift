@@ -51,6 +51,8 @@ public final class OpenCLBackend: Backend, DeviceTimed {
   public var deviceName: String { queue.device.description }
   public var peakBytes: Int? { queue.peakBytes }
   public var launches: Int? { queue.launches }
+  /// Bytes that the operations run since this was set to 0 must read and write at least (`Cost.bytes`); nil where nobody counts.
+  public var traffic: Double?
 
   public func allocate(_ shape: [Int], _ type: ElementType) throws -> Tensor {
     let bytes = type.bytes(shape.reduce(1, *))
@@ -127,6 +129,7 @@ public final class OpenCLBackend: Backend, DeviceTimed {
 
   public func run(_ operation: any Operation, strategy: String?) throws {
     try operation.validate()
+    if let bytes = traffic { traffic = bytes + operation.cost.bytes }
     try run(deviceOperation(operation), strategy)
   }
 

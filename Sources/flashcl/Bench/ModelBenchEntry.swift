@@ -27,6 +27,10 @@ extension ModelBench {
     @Nullable var decode_spread: Double?
     /// Kernels launched for a token of every sequence; nil where nothing is launched or decoded.
     @Nullable var decode_launches: Double?
+    /// What a token of every sequence reads and writes at least, at the median step's rate, in 10⁹ bytes a second.
+    @Nullable var decode_gbytes_per_s: Double?
+    /// That over the rate of a copy that was measured right after it.
+    @Nullable var decode_fraction_of_copy: Double?
     /// Beams of each source; nil where no beams are searched.
     @Nullable var beam: Int?
     /// The median step of greedy search, of all sequences together; nil where it is no encoder–decoder.
@@ -40,7 +44,7 @@ extension ModelBench {
     /// The row of sequences of these lengths. `times` of prefill, the first of which compiled; `decoded` of each step.
     init(
       _ lengths: [Int], batch: Int? = nil, cache: ElementType? = nil, times: [Double], decoded: [Double],
-      launches: Double? = nil
+      launches: Double? = nil, bytes: Double? = nil, copy: Double? = nil
     ) {
       let (sorted, steps) = (times.dropFirst().sorted(), decoded.sorted())
       prompt_tokens = lengths.max() ?? 0
@@ -58,6 +62,9 @@ extension ModelBench {
       if !steps.isEmpty {
         decode_tokens_per_s = Double(lengths.count * steps.count) / steps.reduce(0, +)
         decode_spread = Self.spread(steps)
+        let rate = bytes.map { $0 / steps[steps.count / 2] }
+        decode_gbytes_per_s = rate.map { $0 * 1e-9 }
+        if let rate, let copy { decode_fraction_of_copy = rate / copy }
       }
     }
 
@@ -109,6 +116,7 @@ extension ModelBench {
       return start + right(cache_type ?? "-", 7) + prefill
         + number(decode_tokens_per_s, 17, 1) + number(decode_spread.map { 100 * $0 }, 6, 0)
         + "  \(decode_tokens) tokens" + (decode_launches.map { " of \(fixed($0, 0)) launches" } ?? "")
+        + (decode_fraction_of_copy.map { ", \(fixed(100 * $0, 0)) % of the copy's rate" } ?? "")
     }
   }
 }

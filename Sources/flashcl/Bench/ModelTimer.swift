@@ -1,5 +1,6 @@
 import FlashCL
 import FlashCLModels
+import FlashCLOpenCL
 
 /// Times one row of a model's benchmark.
 enum ModelTimer {
@@ -64,7 +65,8 @@ enum ModelTimer {
     let untimed = min(warmUp, decoder.contextLength - longest - tokens)
     let capacity = longest + untimed + tokens
     var (times, decoded): ([Double], [Double]) = ([], [])
-    var launches: Double?
+    let device = backend as? OpenCLBackend
+    var launches, bytes, copy: Double?
     for run in 0...prefillRuns {
       Terminal.progress("\(name(lengths)), run \(run) of \(prefillRuns)")
       let state = try DecoderState(decoder, capacity: capacity, sequences: lengths.count, cacheType: cache)
@@ -76,15 +78,21 @@ enum ModelTimer {
       var before: Int?
       for step in 0..<(isLast ? untimed + tokens : 0) {
         if step == untimed { before = backend.launches }
+        // Later steps are repetitions, which run no operations.
+        if step == 0, untimed > 0 { device?.traffic = 0 }
         let start = clock.now
         next = try backend.integers(state.prediction(after: next).greatest())
         if step >= untimed { decoded.append(clock.now.seconds(since: start)) }
+        bytes = device?.traffic ?? bytes
+        device?.traffic = nil
       }
       if isLast, tokens > 0, let before, let after = backend.launches {
         launches = Double(after - before) / Double(tokens)
       }
     }
-    return .init(lengths, cache: cache, times: times, decoded: decoded, launches: launches)
+    if bytes != nil, !decoded.isEmpty { copy = try device?.copyRate() }
+    return .init(
+      lengths, cache: cache, times: times, decoded: decoded, launches: launches, bytes: bytes, copy: copy)
   }
 
   /// Encodes sources of these lengths with what every decoder layer makes of them, and searches as `translate` does, greedily
