@@ -2,7 +2,7 @@ import Foundation
 import Testing
 
 /// Where commands are tried: on the reference, and on an OpenCL device where there is one.
-private let places: [[String: String]] = {
+let places: [[String: String]] = {
   let devices = try? run("devices", "--format", "json", environment: [:]).json()["devices"] as? [Any]
   return [["FLASHCL_DEVICE": "cpu"]] + (devices?.isEmpty == false ? [["FLASHCL_DEVICE": "gpu"]] : [])
 }()
