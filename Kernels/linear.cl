@@ -51,7 +51,7 @@ inline void finish16(float16 sum, __global const float *bias, __global const flo
     if (bias) sum += vload16(0, bias + output);
     sum = activate16(sum, activation);
     if (residual) sum += vload16(0, residual + at);
-    vstore16(sum, 0, y + at);
+    store16_f32(y, at, sum);
   } else {
     float lanes[16];
     vstore16(sum, 0, lanes);

@@ -11,7 +11,7 @@ inline void finish16_gate(float16 sum, float16 up, __global const float *bias, _
   }
   sum = activate16(sum, activation) * up;
   if (residual) sum += vload16(0, residual + at);
-  vstore16(sum, 0, y + at);
+  store16_f32(y, at, sum);
 }
 
 // Tiles `from` to `end` of `last` + 1 rows from `row` on, which are prepared.

@@ -36,10 +36,15 @@ inline ushort16 bf16_bits16(float16 x) {
 #define load16_f16(p, i) vload_half16(0, (p) + (i))
 #define load16_bf16(p, i) as_float16(convert_uint16(vload16(0, (p) + (i))) << 16)
 
+// Sixteen numbers at any address, as one store: PoCL makes four of a vstore16, which are as many more for the processor to retire.
+typedef struct __attribute__((packed)) {
+  float16 lanes;
+} Unaligned16;
+
 #define store_f32(p, i, x) ((p)[i] = (x))
 #define store_f16(p, i, x) vstore_half_rte((x), (i), (p))
 #define store_bf16(p, i, x) ((p)[i] = bf16_bits(x))
-#define store16_f32(p, i, x) vstore16((x), 0, (p) + (i))
+#define store16_f32(p, i, x) (((__global Unaligned16 *)((p) + (i)))->lanes = (x))
 #define store16_f16(p, i, x) vstore_half16_rte((x), 0, (p) + (i))
 #define store16_bf16(p, i, x) vstore16(bf16_bits16(x), 0, (p) + (i))
 

@@ -83,15 +83,24 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_vectors(__g
   x += x_offset + row * columns;
   y += y_offset + row * columns;
   uint whole = columns & ~15u;
-  float16 lanes = -INFINITY;
-  int16 nan_lanes = 0;
-  for (uint i = 0; i < whole; i += 16) {
-    float16 v = X_LOAD16(x, i);
-    nan_lanes |= isnan(v);
-    lanes = fmax(lanes, v);
+  // Four greatest side by side, for a processor's next waits on its last; NaN has the greatest bits of all, without the sign.
+  float16 most[4];
+  int16 bits[4];
+#pragma unroll
+  for (uint n = 0; n < 4; ++n) {
+    most[n] = -INFINITY;
+    bits[n] = 0;
   }
-  float greatest = max16(lanes);
-  bool has_nan = any(nan_lanes);
+  for (uint from = 0; from < whole; from += 64) {
+#pragma unroll
+    for (uint n = 0; n < 4; ++n) {
+      float16 v = X_LOAD16(x, min(from + 16 * n, whole - 16));  // past the last: the last again
+      most[n] = select(most[n], v, v > most[n]);
+      bits[n] = max(bits[n], as_int16(v) & 0x7fffffff);
+    }
+  }
+  float greatest = max16(fmax(fmax(most[0], most[1]), fmax(most[2], most[3])));
+  bool has_nan = any(max(max(bits[0], bits[1]), max(bits[2], bits[3])) > 0x7f800000);
   for (uint i = whole; i < columns; ++i) {
     float v = X_LOAD(x, i);
     has_nan = has_nan || isnan(v);
@@ -102,7 +111,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_vectors(__g
     return;
   }
   // In f32 the exponentials wait in y, else what storing them would round is computed twice.
-  lanes = 0.0f;
+  float16 lanes = 0.0f;
   for (uint i = 0; i < whole; i += 16) {
     float16 e = EXPONENTIAL(i);
     lanes += e;
