@@ -31,6 +31,7 @@ from sides import Absent, Refused
 PEERS = {
     "pytorch": OPERATIONS | MODELS - {"sentences"},
     "onnxruntime": OPERATIONS | {"encoder", "sentences"},
+    "openvino": OPERATIONS | {"encoder", "sentences"},
     "sentence-transformers": {"sentences"},
     "llama.cpp": {"prefill", "decode"},
 }
@@ -47,6 +48,10 @@ def peer(name, device, options):
             from onnx_runtime import ONNXRuntime
 
             return ONNXRuntime(device, options.threads)
+        if name == "openvino":
+            from open_vino import OpenVINO
+
+            return OpenVINO(device, options.threads)
         if name == "sentence-transformers":
             from sentence_vectors import SentenceTransformers
 

@@ -7,7 +7,7 @@ from report import digits, heading, label
 
 GROUND, INK, FAINT, RULE, BAND = "#fcfcfb", "#22262b", "#6b7280", "#e3e5e8", "#f3f4f5"
 # Colours that colour-blind people tell apart (Okabe, Ito 2008).
-COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#a07800", "#56b4e9", "#5b4a9e", "#22262b", "#9aa0a6"]
+COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#a07800", "#56b4e9", "#5b4a9e", "#22262b", "#9aa0a6", "#e69f00"]
 FONT = "system-ui, 'Segoe UI', Helvetica, Arial, 'DejaVu Sans', sans-serif"
 WIDTH, RIGHT, BAR, GAP = 900, 90, 13, 9
 DECADE = (1, 2, 5)

@@ -3,7 +3,7 @@ and transformers' models.
 
 On the CPU scaled_dot_product_attention chooses for itself (`sdpa`); on CUDA each kernel that it could choose is a
 side (`math`, `efficient`, `flash`, `cudnn`), and one that does not take the shape refuses. Every call allocates its
-results, as PyTorch does it; FlashCL and onnxruntime write theirs to the same place again.
+results, as PyTorch does it; FlashCL, onnxruntime and OpenVINO write theirs to the same place again.
 """
 
 import contextlib
