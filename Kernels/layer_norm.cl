@@ -118,12 +118,15 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void layer_norm_vectors(
     residual = 0;
   }
   float mean = (total.x - total.y) / columns;
-  float16 lanes = 0.0f;
-  for (uint i = 0; i < whole; i += 16) {
+  float16 even = 0.0f, odd = 0.0f;
+  for (uint i = 0; i < whole; i += 32) {
     float16 d = S_LOAD16(i) - mean;
-    lanes = fma(d, d, lanes);
+    even = fma(d, d, even);
+    if (i + 16 == whole) break;
+    d = S_LOAD16(i + 16) - mean;
+    odd = fma(d, d, odd);
   }
-  float variance = sum16(lanes);
+  float variance = sum16(even + odd);
   for (uint i = whole; i < columns; ++i) {
     float d = S_LOAD(i) - mean;
     variance = fma(d, d, variance);

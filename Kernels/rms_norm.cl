@@ -87,12 +87,16 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void rms_norm_vectors(
   gain += gain_offset;
   uint whole = columns & ~15u;
 
-  float16 lanes = 0.0f;
-  for (uint i = 0; i < whole; i += 16) {
+  // Two chains hide the latency.
+  float16 even = 0.0f, odd = 0.0f;
+  for (uint i = 0; i < whole; i += 32) {
     float16 s = S_LOAD16(i);
-    lanes = fma(s, s, lanes);
+    even = fma(s, s, even);
+    if (i + 16 == whole) break;
+    s = S_LOAD16(i + 16);
+    odd = fma(s, s, odd);
   }
-  float squares = sum16(lanes);
+  float squares = sum16(even + odd);
   for (uint i = whole; i < columns; ++i) {
     float s = S_LOAD(i);
     squares = fma(s, s, squares);
