@@ -2,13 +2,14 @@
 // attention.cl for operands and terms, fragment.cl for what a warp holds, attention_decode.cl for splits.
 //
 // A group of WARPS warps makes 16 rows a warp, 64 keys at a time: scores = Q · Kᵀ, then Y += P · V, both with f32 sums. Q stays
-// in registers as A, keys and values come through local memory as B, and the weights P never leave their lanes: the C of two
-// neighbouring products is the A of the next. Each lane has two rows, fragments' g and g + 8, of which four lanes hold the pieces.
+// in registers as A, keys and values come through local memory as B, and the weights P stay in registers too: the C of one product
+// is the A of the next.
 //
 // Keys and values have one type of 16 bits, q that or f32, which is rounded to it; D and DV are multiples of 16 up to 128. P is
 // rounded to that type, its sum is not. In f16 it is multiplied by 2^15 before: weights down to 2^-29 of the greatest then keep
 // their 11 bits.
-// Local memory: (64 · (D / 2 + 4) + 64 · (DV / 2 + 4) + 4 · ROWS) · 4 B and `exchange`, together 39 KiB where D = DV = 128 and ROWS = 64.
+// Local memory: (64 · (D / 2 + 4) + 64 · (DV / 2 + 4) + 2 · ROWS) · 4 B and `exchange`: together 39 KiB in the emulation of 32
+// lanes where D = DV = 128 and ROWS = 64.
 // Where PACKS, the rows are all those of a sequence for one key head, whatever their query heads, and the keys one split; new keys
 // and values join the cache first, as in attention_split.
 // A value that is not finite in a tile that is not whole is 0 in local memory, and added to the rows that see it by itself.
@@ -21,16 +22,16 @@
 #ifndef WARPS
 #define WARPS 4
 #endif
-#define ITEMS (32 * WARPS)
+#define ITEMS (LANES * WARPS)
 #define ROWS (16 * WARPS)
-#define SCORES (TILE / 8)  // fragments side by side
-#define SUMS (DV / 8)
+#define SCORES (TILE / 16)  // fragments side by side
+#define SUMS (DV / 16)
+#define KEEP_WORDS ((SCORES * ELEMENTS + 31) / 32)
 #define WEIGHT_SCALE (IS_F16 ? 32768.0f : 1.0f)
 #define LOG2_E 1.44269504f
 #define LN_2 0.693147181f
-// Within 2 ulp on NVIDIA, and one instruction.
-#ifdef MATRIX_UNIT
-#define EXP2 native_exp2
+#ifdef UNIT_EXP2
+#define EXP2 UNIT_EXP2
 #else
 #define EXP2 exp2
 #endif
@@ -47,18 +48,18 @@
 #define ALIGNED(offset, b, h, row) ((((offset) | (b) | (h) | (row)) & 7) == 0)
 
 #if PACKS
-__kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void attention_matrix_split(ARGUMENTS SPLIT_ARGUMENTS
-                                                                                           SPLIT_APPENDS) {
+__kernel UNIT_KERNEL __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void attention_matrix_split(
+    ARGUMENTS SPLIT_ARGUMENTS SPLIT_APPENDS) {
 #else
-__kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void attention_matrix(ARGUMENTS LIST_ARGUMENTS) {
+__kernel UNIT_KERNEL __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void attention_matrix(ARGUMENTS LIST_ARGUMENTS) {
 #endif
   TILE_MEMORY(k_tile, TILE, D);  // queries, then keys [key][d]
   TILE_MEMORY(v_tile, TILE, DV);  // values [key][d]
-  EXCHANGE_MEMORY(exchange, ITEMS);
-  __local uint parts[ROWS * 4];
+  EXCHANGE_MEMORY(exchange, WARPS);
+  __local uint seen[ROWS * (TILE / 32)];
   __local int kept_any, all_finite;
   uint item = get_local_id(0);
-  uint lane = item % 32;
+  uint lane = item % LANES;
   uint b = get_group_id(2);
   Sequence s = SEQUENCE(b);
 #if PACKS
@@ -91,11 +92,11 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void attention_matri
   begin = max(begin, begins);
   end = min(end, begins + SPLIT);
 #endif
-  uint warp_row = item / 32 * 16;
+  uint warp_row = item / LANES * 16;
 
   q += q_offset + b * q_b + (ulong)s.q_row * q_i;
   bool is_aligned = ALIGNED(q_offset, q_b, q_h, q_i);
-  uint query[D / 16][4];
+  uint query[D / 16][WORDS];
   for (uint piece = 0; piece < ROWS; piece += TILE) {
     for (uint n = item; n < TILE * (D / 8); n += ITEMS) {
       uint row = piece + n / (D / 8), part = n % (D / 8);
@@ -128,12 +129,16 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void attention_matri
     barrier(CLK_LOCAL_MEM_FENCE);
   }
 
-  // Of a lane's two rows, in powers of two: the greatest score, and this lane's part of the sum of weights.
-  float2 greatest = PACKS ? -INFINITY : SINK(h) * LOG2_E;
-  float2 denominator = lane % 4 > 0 || greatest.x == -INFINITY ? 0.0f : 1.0f;
-  float sums[SUMS][4];
+  // Of a lane's rows, in powers of two: the greatest score, and this lane's part of the sum of weights.
+  bool is_first_sharer = lane / SHARER_STEP % SHARERS == 0;
+  float greatest[LANE_ROWS], denominator[LANE_ROWS];
+  UNROLLED for (uint r = 0; r < LANE_ROWS; ++r) {
+    greatest[r] = PACKS ? -INFINITY : SINK(h) * LOG2_E;
+    denominator[r] = !is_first_sharer || greatest[r] == -INFINITY ? 0.0f : 1.0f;
+  }
+  float sums[SUMS][ELEMENTS];
   UNROLLED for (uint c = 0; c < SUMS; ++c)
-    for (uint e = 0; e < 4; ++e) sums[c][e] = 0.0f;
+    UNROLLED for (uint e = 0; e < ELEMENTS; ++e) sums[c][e] = 0.0f;
   __global const ushort *key_bits = (__global const ushort *)keys;
   __global const ushort *value_bits = (__global const ushort *)values;
 #if PAGED
@@ -146,26 +151,26 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void attention_matri
     if (OUTSIDE) continue;
     // Rows past the last have whatever weights: nobody sees them.
     bool whole = PATTERN_KEEPS_ALL && from >= last_run.x && from + TILE <= first_run.y;
-    uint keep = 0xffffffff;  // bit 4c + e: element e of fragment c
+    uint keep[KEEP_WORDS], keeps = 0;  // bit ELEMENTS · c + e: element e of fragment c
     if (!whole) {
-      keep = 0;
-      UNROLLED for (uint half_of = 0; half_of < 2; ++half_of) {
-        uint row = first + warp_row + FRAGMENT_ROW(lane, 2 * half_of);
-        int i = ROW(row);
-        int2 run = KEYS_OF(i, s);
-        UNROLLED for (uint n = 0; n < 2 * SCORES; ++n) {
-          int j = from + (int)(n / 2 * 8 + FRAGMENT_COLUMN(lane, n % 2));
-          if (j >= run.x && j < run.y && (PATTERN_KEEPS_ALL || KEPT(b, HEAD(row), i, j, s)))
-            keep |= 1u << (n / 2 * 4 + 2 * half_of + n % 2);
-        }
+      int2 runs[LANE_ROWS];
+      UNROLLED for (uint r = 0; r < LANE_ROWS; ++r) runs[r] = KEYS_OF(ROW(first + warp_row + ROW_OF(lane, r)), s);
+      UNROLLED for (uint n = 0; n < KEEP_WORDS; ++n) keep[n] = 0;
+      UNROLLED for (uint n = 0; n < SCORES * ELEMENTS; ++n) {
+        uint e = n % ELEMENTS, row = first + warp_row + FRAGMENT_ROW(lane, e);
+        int2 run = runs[LANE_ROW(e)];
+        int j = from + (int)(n / ELEMENTS * 16 + FRAGMENT_COLUMN(lane, e));
+        if (j >= run.x && j < run.y && (PATTERN_KEEPS_ALL || KEPT(b, HEAD(row), ROW(row), j, s)))
+          keep[n / 32] |= 1u << n % 32;
       }
+      UNROLLED for (uint n = 0; n < KEEP_WORDS; ++n) keeps |= keep[n];
     }
     barrier(CLK_LOCAL_MEM_FENCE);  // the tile before is done with
 #if HAS_KEEP
     if (!whole) {
       if (item == 0) kept_any = 0;
       barrier(CLK_LOCAL_MEM_FENCE);
-      if (keep) kept_any = 1;
+      if (keeps) kept_any = 1;
       barrier(CLK_LOCAL_MEM_FENCE);
       if (!kept_any) continue;
     }
@@ -195,53 +200,55 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void attention_matri
     copies_arrived(1);
     barrier(CLK_LOCAL_MEM_FENCE);
 
-    float scores[SCORES][4];
+    float scores[SCORES][ELEMENTS];
     UNROLLED for (uint c = 0; c < SCORES; ++c)
-      for (uint e = 0; e < 4; ++e) scores[c][e] = 0.0f;
+      UNROLLED for (uint e = 0; e < ELEMENTS; ++e) scores[c][e] = 0.0f;
     UNROLLED for (uint d = 0; d < D / 16; ++d)
-      UNROLLED for (uint c = 0; c < SCORES; c += 2) {
-        uint key[4];
-        fragment_b(key, k_tile + 8 * c * STRIDE(D) + 8 * d, STRIDE(D), lane);
-        UNROLLED for (uint n = 0; n < 2; ++n) fragment_multiply(scores[c + n], query[d], key + 2 * n, exchange, item);
+      UNROLLED for (uint c = 0; c < SCORES; ++c) {
+        uint key[WORDS];
+        fragment_b(key, k_tile + 16 * c * STRIDE(D) + 8 * d, STRIDE(D), lane);
+        fragment_multiply(scores[c], query[d], key, exchange, item);
       }
 
-    float2 next = greatest;
+    float next[LANE_ROWS], shift[LANE_ROWS], old[LANE_ROWS];
+    UNROLLED for (uint r = 0; r < LANE_ROWS; ++r) next[r] = greatest[r];
     UNROLLED for (uint c = 0; c < SCORES; ++c)
-      UNROLLED for (uint e = 0; e < 4; ++e) {
+      UNROLLED for (uint e = 0; e < ELEMENTS; ++e) {
         float score = scores[c][e];
 #if HAS_SCORE
         // Terms are read of rows and keys that exist.
         uint row = min(first + (int)(warp_row + FRAGMENT_ROW(lane, e)), first + rows - 1);
         int i = ROW(row);
-        int j = min(from + (int)(8 * c + FRAGMENT_COLUMN(lane, e)), s.keys - 1);
+        int j = min(from + (int)(16 * c + FRAGMENT_COLUMN(lane, e)), s.keys - 1);
         score = SCORED(scale * score, b, HEAD(row), i, j, s) * LOG2_E;
 #else
         score *= scale * LOG2_E;
 #endif
-        if (!whole && !(keep >> (4 * c + e) & 1)) score = -INFINITY;
+        uint bit = ELEMENTS * c + e;
+        if (!whole && !(keep[bit / 32] >> bit % 32 & 1)) score = -INFINITY;
         scores[c][e] = score;
-        if (e < 2) next.x = fmax(next.x, score);
-        else next.y = fmax(next.y, score);
+        next[LANE_ROW(e)] = fmax(next[LANE_ROW(e)], score);
       }
-    next = quad_max(next, exchange, item);
-    float2 shift = (float2)(SHIFT(next.x), SHIFT(next.y));
-    float2 old = (float2)(EXP2(greatest.x - shift.x), EXP2(greatest.y - shift.y));
-    greatest = next;
-    denominator *= old;
+    share_rows(next, false, exchange, item);
+    UNROLLED for (uint r = 0; r < LANE_ROWS; ++r) {
+      shift[r] = SHIFT(next[r]);
+      old[r] = EXP2(greatest[r] - shift[r]);
+      greatest[r] = next[r];
+      denominator[r] *= old[r];
+    }
     UNROLLED for (uint c = 0; c < SCORES; ++c)
-      UNROLLED for (uint e = 0; e < 4; ++e) {
+      UNROLLED for (uint e = 0; e < ELEMENTS; ++e) {
         float score = scores[c][e];
-        float p = score == -INFINITY ? -0.0f : EXP2(score - (e < 2 ? shift.x : shift.y));
-        if (e < 2) denominator.x += p;
-        else denominator.y += p;
+        float p = score == -INFINITY ? -0.0f : EXP2(score - shift[LANE_ROW(e)]);
+        denominator[LANE_ROW(e)] += p;
 #if HAS_WEIGHT
         uint row = min(first + (int)(warp_row + FRAGMENT_ROW(lane, e)), first + rows - 1);
-        p *= WEIGHED(b, HEAD(row), ROW(row), from + (int)(8 * c + FRAGMENT_COLUMN(lane, e)));
+        p *= WEIGHED(b, HEAD(row), ROW(row), from + (int)(16 * c + FRAGMENT_COLUMN(lane, e)));
 #endif
         scores[c][e] = p * WEIGHT_SCALE;
       }
     UNROLLED for (uint c = 0; c < SUMS; ++c)
-      UNROLLED for (uint e = 0; e < 4; ++e) sums[c][e] *= e < 2 ? old.x : old.y;
+      UNROLLED for (uint e = 0; e < ELEMENTS; ++e) sums[c][e] *= old[LANE_ROW(e)];
 
     copies_arrived(0);
     bool guarded = !whole || HAS_SCORE;
@@ -250,58 +257,62 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void attention_matri
         if (clear_infinite(v_tile + n / (DV / 8) * STRIDE(DV) + 4 * (n % (DV / 8)))) all_finite = 0;
     barrier(CLK_LOCAL_MEM_FENCE);
     if (guarded && !all_finite) {
-      // parts[row][t], bit 2c + e: the row sees key 8c + 2t + e.
-      __local uint *seen = parts + 4 * warp_row;
-      UNROLLED for (uint half_of = 0; half_of < 2; ++half_of) {
-        uint bits = 0;
-        UNROLLED for (uint n = 0; n < 2 * SCORES; ++n)
-          if (as_int(scores[n / 2][2 * half_of + n % 2]) >= 0) bits |= 1u << n;
-        seen[4 * FRAGMENT_ROW(lane, 2 * half_of) + lane % 4] = bits;
-      }
+      // seen[row][n], bit m: the row sees key 32n + m.
+      for (uint n = item; n < ROWS * (TILE / 32); n += ITEMS) seen[n] = 0;
+      barrier(CLK_LOCAL_MEM_FENCE);
+      UNROLLED for (uint r = 0; r < LANE_ROWS; ++r)
+        UNROLLED for (uint n = 0; n < TILE / 32; ++n) {
+          uint bits = 0;
+          UNROLLED for (uint m = 0; m < 2 * ELEMENTS; ++m) {
+            uint c = m / ELEMENTS, e = m % ELEMENTS;
+            if (LANE_ROW(e) == r && as_int(scores[2 * n + c][e]) >= 0) bits |= 1u << (16 * c + FRAGMENT_COLUMN(lane, e));
+          }
+          atomic_or(seen + (warp_row + ROW_OF(lane, r)) * (TILE / 32) + n, bits);
+        }
       barrier(CLK_LOCAL_MEM_FENCE);
       for (int j = max(from, begin); j < min(from + TILE, end); ++j) {
         uint key = j - from;
         ulong at = VALUE_AT(b, key_head, j);
         UNROLLED for (uint c = 0; c < SUMS; ++c)
-          UNROLLED for (uint e = 0; e < 4; ++e) {
-            float value = VALUE(at, 8 * c + FRAGMENT_COLUMN(lane, e));
-            uint bits = seen[4 * FRAGMENT_ROW(lane, e) + key % 8 / 2];
-            if (!isfinite(value) && (bits >> (key / 8 * 2 + key % 2) & 1)) sums[c][e] += value;
+          UNROLLED for (uint e = 0; e < ELEMENTS; ++e) {
+            float value = VALUE(at, 16 * c + FRAGMENT_COLUMN(lane, e));
+            uint bits = seen[(warp_row + FRAGMENT_ROW(lane, e)) * (TILE / 32) + key / 32];
+            if (!isfinite(value) && (bits >> key % 32 & 1)) sums[c][e] += value;
           }
       }
     }
 
-    UNROLLED for (uint k = 0; k < TILE / 16; ++k) {
-      uint weights[4];
-      UNROLLED for (uint r = 0; r < 4; ++r)
-        weights[r] = fragment_word(scores[2 * k + r / 2][r % 2 * 2], scores[2 * k + r / 2][r % 2 * 2 + 1]);
-      UNROLLED for (uint c = 0; c < SUMS; c += 2) {
-        uint value[4];
-        fragment_b_turned(value, v_tile + 16 * k * STRIDE(DV) + 4 * c, STRIDE(DV), lane);
-        UNROLLED for (uint n = 0; n < 2; ++n) fragment_multiply(sums[c + n], weights, value + 2 * n, exchange, item);
+    UNROLLED for (uint k = 0; k < SCORES; ++k) {
+      uint weights[WORDS];
+      fragment_a_of(weights, scores[k], exchange, item);
+      UNROLLED for (uint c = 0; c < SUMS; ++c) {
+        uint value[WORDS];
+        fragment_b_turned(value, v_tile + 16 * k * STRIDE(DV) + 8 * c, STRIDE(DV), lane);
+        fragment_multiply(sums[c], weights, value, exchange, item);
       }
     }
   }
 
-  denominator = quad_sum(denominator, exchange, item);
+  share_rows(denominator, true, exchange, item);
 #if PACKS
-  for (uint e = 0; e < 4; ++e) {
-    int row = warp_row + FRAGMENT_ROW(lane, e);
+  UNROLLED for (uint r = 0; r < LANE_ROWS; ++r) {
+    int row = warp_row + ROW_OF(lane, r);
     if (row >= rows) continue;
     uint h = HEAD(row);
     ulong i = ROW(row);
-    bool is_first = lane % 4 == 0 && e % 2 == 0;
-    float total = e < 2 ? denominator.x : denominator.y, m = LN_2 * (e < 2 ? greatest.x : greatest.y), factor = 1.0f;
+    float total = denominator[r], m = LN_2 * greatest[r], factor = 1.0f;
     __global float *out = partial + PARTIAL(b, h, i, split);
-    if (made_of == 1)
-      total = finish(&m, total, SINK(h), is_first && lse ? lse + lse_offset + b * lse_b + h * lse_h + (s.q_row + i) * lse_i : 0,
-                     &factor);
-    else if (is_first) {
+    if (made_of == 1) {
+      bool tells = is_first_sharer && lse;
+      total = finish(&m, total, SINK(h), tells ? lse + lse_offset + b * lse_b + h * lse_h + (s.q_row + i) * lse_i : 0, &factor);
+    } else if (is_first_sharer) {
       out[DV] = m;
       out[DV + 1] = total;
     }
-    UNROLLED for (uint c = 0; c < SUMS; ++c) {
-      uint d = 8 * c + FRAGMENT_COLUMN(lane, e);
+    UNROLLED for (uint n = 0; n < SUMS * ELEMENTS; ++n) {
+      uint c = n / ELEMENTS, e = n % ELEMENTS;
+      if (LANE_ROW(e) != r) continue;
+      uint d = 16 * c + FRAGMENT_COLUMN(lane, e);
       float sum = sums[c][e] / WEIGHT_SCALE;
       if (made_of == 1)
         X_STORE(y, y_offset + b * y_b + h * y_h + (s.q_row + i) * y_i + d, total == 0.0f ? 0.0f : sum * factor / total);
@@ -313,16 +324,19 @@ __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void attention_matri
   join_splits(b, key_head, split, base, made_of, s, item, ITEMS, &answer, ARGUMENTS_PASSED, partial, splits, made);
 #else
   y += y_offset + b * y_b + h * y_h + (ulong)s.q_row * y_i;
-  UNROLLED for (uint e = 0; e < 4; ++e) {
-    int row = warp_row + FRAGMENT_ROW(lane, e);
+  UNROLLED for (uint r = 0; r < LANE_ROWS; ++r) {
+    int row = warp_row + ROW_OF(lane, r);
     if (row >= rows) continue;
-    float total = e < 2 ? denominator.x : denominator.y;
-    UNROLLED for (uint c = 0; c < SUMS; ++c)
-      X_STORE(y, (ulong)(first + row) * y_i + 8 * c + FRAGMENT_COLUMN(lane, e),
+    float total = denominator[r];
+    UNROLLED for (uint n = 0; n < SUMS * ELEMENTS; ++n) {
+      uint c = n / ELEMENTS, e = n % ELEMENTS;
+      if (LANE_ROW(e) != r) continue;
+      X_STORE(y, (ulong)(first + row) * y_i + 16 * c + FRAGMENT_COLUMN(lane, e),
               total == 0.0f ? 0.0f : sums[c][e] / (WEIGHT_SCALE * total));
-    if (lse && lane % 4 == 0 && e % 2 == 0)
+    }
+    if (lse && is_first_sharer)
       lse[lse_offset + b * lse_b + h * lse_h + (s.q_row + (ulong)(first + row)) * lse_i] =
-          total == 0.0f ? -INFINITY : LN_2 * ((e < 2 ? greatest.x : greatest.y) + log2(total));
+          total == 0.0f ? -INFINITY : LN_2 * (greatest[r] + log2(total));
   }
 #endif
 }

@@ -51,6 +51,18 @@ FILE_TEXT(embedding) = {
 FILE_TEXT(fragment) = {
 #embed "fragment.cl" suffix(, )
   0};
+FILE_TEXT(fragment_dpas) = {
+#embed "fragment_dpas.cl" suffix(, )
+  0};
+FILE_TEXT(fragment_mfma) = {
+#embed "fragment_mfma.cl" suffix(, )
+  0};
+FILE_TEXT(fragment_mma) = {
+#embed "fragment_mma.cl" suffix(, )
+  0};
+FILE_TEXT(fragment_wmma) = {
+#embed "fragment_wmma.cl" suffix(, )
+  0};
 FILE_TEXT(gather) = {
 #embed "gather.cl" suffix(, )
   0};
@@ -146,6 +158,10 @@ static const struct {
   {"ceilings.cl", ceilings},
   {"embedding.cl", embedding},
   {"fragment.cl", fragment},
+  {"fragment_dpas.cl", fragment_dpas},
+  {"fragment_mfma.cl", fragment_mfma},
+  {"fragment_mma.cl", fragment_mma},
+  {"fragment_wmma.cl", fragment_wmma},
   {"gather.cl", gather},
   {"gelu.cl", gelu},
   {"gelu_multiply.cl", gelu_multiply},

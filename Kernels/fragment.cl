@@ -1,54 +1,51 @@
-// Matrix units: C += A · B by a warp, 32 items side by side, with A [16 × 16] and B [16 × 8] in FRAGMENT_TYPE and C [16 × 8] in
+// Matrix units: C += A · B by a warp of LANES items side by side, with A [16 × 16] and B [16 × 16] in f16 or bf16 and C [16 × 16] in
 // f32; prepended to the programs that use it.
 //
-// Each item, a lane of its warp, holds a piece of the three as NVIDIA's mma.m16n8k16 lays them out. With g = lane / 4 and
-// t = lane % 4, and two neighbours to a word, the first in its low half:
-//   A   a[0] = A[g][2t, 2t + 1]    a[1] = A[g + 8][2t, 2t + 1]    a[2] = A[g][2t + 8, 2t + 9]    a[3] = A[g + 8][2t + 8, 2t + 9]
-//   B   b[0] = B[2t, 2t + 1][g]    b[1] = B[2t + 8, 2t + 9][g]
-//   C   c[0], c[1] = C[g][2t, 2t + 1]                             c[2], c[3] = C[g + 8][2t, 2t + 1]
-// so that two C side by side, rounded and packed, are an A: c[0, 1] and c[2, 3] of the first, then of the second.
+// Each item, a lane of its warp, holds a piece of the three. Which, is the layout of a maker's units: the file that stands before
+// this one, one of fragment_mma.cl, fragment_dpas.cl, fragment_wmma.cl and fragment_mfma.cl. It says
+//   WORDS                   of A, and of B, two neighbours to a word, the first in its low half; ELEMENTS = 256 / LANES of C
+//   COPIES                  how many lanes hold the same piece of A and B: equal parts of the warp hold all of them
+//   A_K(lane, w)            word w of A: k and k + 1 of row FRAGMENT_ROW(lane, 2w)
+//   B_K, B_COLUMN(lane, w)  word w of B: k and k + 1 of that column, or, where B_ACROSS, that column and the next of k
+//   LANE_ROWS               rows of C of which a lane holds elements; the others' elements of such a row are in
+//   SHARERS, SHARER_STEP    SHARERS lanes, a power of two, whose numbers differ by multiples of SHARER_STEP
+//   ROW_OF(lane, r)         row r of a lane's, and LANE_ROW(e) which of them element e of C belongs to
+//   FRAGMENT_COLUMN(lane, e)  its column
+// With one copy, C is laid out as A is: its elements 2w and 2w + 1 stand where word w of A does. Where a product is better made
+// as Cᵀ = Bᵀ · Aᵀ for that, the layout is told in the names of here: its rows are the unit's columns.
+//
+// The file defines, too, what the device has an instruction for (probes say so), and everything else is plain OpenCL C here:
+//   MATRIX_UNIT     UNIT_MULTIPLY(c, a, b); UNIT_KERNEL, an attribute of kernels; UNIT_EXP2
+//   UNIT_OTHER(word, distance)   the word of lane ^ distance
+//   UNIT_WORD(low, high)         two numbers rounded
+//   UNIT_A, UNIT_B, UNIT_B_TURNED   fragments from local memory
+//   UNIT_COPY(to, from)          16 bytes from global to local memory, later; with copies_commit and copies_arrived
+// What lanes tell each other then goes through `exchange`, with barriers, so every item of the group must come along. That is
+// slow, and proves all indices of all layouts on any device.
 //
 // Tiles in local memory are words of two elements, rows a STRIDE of words apart: four words more than a row, so that eight rows
 // lie in different banks, and every row begins at 16 bytes.
-//
-// Each step is an instruction where the device has it (HAS_MMA_M16N8K16 for f16, …_BF16; HAS_LDMATRIX, HAS_CP_ASYNC,
-// HAS_WARP_SHUFFLE), and plain OpenCL C everywhere else: what lanes tell each other then goes through `exchange`, with
-// barriers, so every item of the group must come along. That is slow, and proves all indices on any device.
-// Intel's and AMD's matrix units hold their fragments otherwise (a C of theirs is no A), so they do not go behind this.
-//
-// Defines: FRAGMENT_TYPE, f16 or bf16; default X_TYPE.
+// Defines: LANES; IS_F16 0|1, else bf16.
 
-#ifndef FRAGMENT_TYPE
-#define FRAGMENT_TYPE X_TYPE
-#endif
-#define IS_F16_f16 1
-#define IS_F16_bf16 0
-#define IS_F16_f32 0
-#define IS_F16 JOIN(IS_F16_, FRAGMENT_TYPE)
+#define ELEMENTS (256 / LANES)
+#define WORDS (128 / LANES * COPIES)
+#define FRAGMENT_ROW(lane, e) ROW_OF(lane, LANE_ROW(e))
 
-#if IS_F16 && defined(HAS_MMA_M16N8K16)
-#define MATRIX_UNIT "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32"
-#define PACKING "cvt.rn.f16x2.f32"
-#elif !IS_F16 && defined(HAS_MMA_M16N8K16_BF16)
-#define MATRIX_UNIT "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"
-#define PACKING "cvt.rn.bf16x2.f32"
-#endif
-
-// Fragments stay in registers where loops over them are unrolled; with barriers inside that only makes code.
+// Fragments stay in registers where loops over them are unrolled; with barriers inside that only makes code. A warp exchanges
+// all of A and B, or, by a unit that its lanes' numbers have to go around, those alone.
 #ifdef MATRIX_UNIT
-#define EXCHANGE_WORDS 2
+#define EXCHANGE_WORDS (2 * LANES)
 #define UNROLLED _Pragma("unroll")
 #else
-#define EXCHANGE_WORDS 6
+#define EXCHANGE_WORDS (256 * COPIES)
 #define UNROLLED
+#endif
+#ifndef UNIT_KERNEL
+#define UNIT_KERNEL
 #endif
 #define STRIDE(size) ((size) / 2 + 4)
 #define TILE_MEMORY(name, rows, size) __local uint name[(rows)*STRIDE(size)] __attribute__((aligned(16)))
-#define EXCHANGE_MEMORY(name, items) __local uint name[(items)*EXCHANGE_WORDS]
-
-// Row and column of element e of a C.
-#define FRAGMENT_ROW(lane, e) ((lane) / 4 + (e) / 2 * 8)
-#define FRAGMENT_COLUMN(lane, e) ((lane) % 4 * 2 + (e) % 2)
+#define EXCHANGE_MEMORY(name, warps) __local uint name[(warps)*EXCHANGE_WORDS]
 
 // A word's two elements.
 INLINE float2 fragment_pair(uint word) {
@@ -61,76 +58,76 @@ INLINE float2 fragment_pair(uint word) {
 
 // Two elements rounded to nearest even, as a word.
 INLINE uint fragment_word(float low, float high) {
-  uint word;
-#ifdef MATRIX_UNIT
-  asm(PACKING " %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
+#if defined(UNIT_WORD)
+  return UNIT_WORD(low, high);
 #elif IS_F16
+  uint word;
   vstore_half2_rte((float2)(low, high), 0, (half *)&word);
-#else
-  word = bf16_bits(low) | (uint)bf16_bits(high) << 16;
-#endif
   return word;
+#else
+  return bf16_bits(low) | (uint)bf16_bits(high) << 16;
+#endif
 }
 
-// The address of shared memory as PTX wants it.
-#define SHARED_ADDRESS(p) ((uint)(size_t)(p))
-#define LDMATRIX(r, kind, p)                                                        \
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4" kind ".shared.b16 {%0,%1,%2,%3}, [%4];" \
-               : "=r"((r)[0]), "=r"((r)[1]), "=r"((r)[2]), "=r"((r)[3])             \
-               : "r"(SHARED_ADDRESS(p))                                             \
-               : "memory")
+// Elements (row, column) of a tile, and beside it or below it the next, as a word.
+#define TILE_BESIDE(tile, stride, row, column) ((tile)[(row) * (stride) + (column) / 2])
+#define TILE_ELEMENT(tile, stride, row, column) (TILE_BESIDE(tile, stride, row, column) >> (column) % 2 * 16 & 0xffff)
+#define TILE_BELOW(tile, stride, row, column) \
+  (TILE_ELEMENT(tile, stride, row, column) | TILE_ELEMENT(tile, stride, (row) + 1, column) << 16)
 
 // An A from a tile [row][k].
 INLINE void fragment_a(uint *a, __local const uint *tile, uint stride, uint lane) {
-#ifdef HAS_LDMATRIX
-  LDMATRIX(a, "", tile + lane % 16 * stride + lane / 16 * 4);
+#ifdef UNIT_A
+  UNIT_A(a, tile, stride, lane);
 #else
-  for (uint r = 0; r < 4; ++r) a[r] = tile[(lane / 4 + r % 2 * 8) * stride + lane % 4 + r / 2 * 4];
+  UNROLLED for (uint w = 0; w < WORDS; ++w) a[w] = TILE_BESIDE(tile, stride, FRAGMENT_ROW(lane, 2 * w), A_K(lane, w));
 #endif
 }
 
-// Two B side by side, b[0, 1] and b[2, 3], from a tile [column][k].
+// A B from a tile [column][k].
 INLINE void fragment_b(uint *b, __local const uint *tile, uint stride, uint lane) {
-#ifdef HAS_LDMATRIX
-  LDMATRIX(b, "", tile + (lane % 8 + lane / 16 * 8) * stride + lane / 8 % 2 * 4);
+#ifdef UNIT_B
+  UNIT_B(b, tile, stride, lane);
 #else
-  for (uint r = 0; r < 4; ++r) b[r] = tile[(lane / 4 + r / 2 * 8) * stride + lane % 4 + r % 2 * 4];
+  UNROLLED for (uint w = 0; w < WORDS; ++w)
+    b[w] = B_ACROSS ? TILE_BELOW(tile, stride, B_COLUMN(lane, w), B_K(lane, w))
+                    : TILE_BESIDE(tile, stride, B_COLUMN(lane, w), B_K(lane, w));
 #endif
 }
 
 // The same from a tile [k][column].
 INLINE void fragment_b_turned(uint *b, __local const uint *tile, uint stride, uint lane) {
-#ifdef HAS_LDMATRIX
-  LDMATRIX(b, ".trans", tile + lane % 16 * stride + lane / 16 * 4);
+#ifdef UNIT_B_TURNED
+  UNIT_B_TURNED(b, tile, stride, lane);
 #else
-  for (uint r = 0; r < 4; ++r) {
-    uint k = lane % 4 * 2 + r % 2 * 8, column = lane / 4 + r / 2 * 8;
-    uint low = tile[k * stride + column / 2] >> (column % 2 * 16);
-    uint high = tile[(k + 1) * stride + column / 2] >> (column % 2 * 16);
-    b[r] = (low & 0xffff) | high << 16;
-  }
+  UNROLLED for (uint w = 0; w < WORDS; ++w)
+    b[w] = B_ACROSS ? TILE_BESIDE(tile, stride, B_K(lane, w), B_COLUMN(lane, w))
+                    : TILE_BELOW(tile, stride, B_K(lane, w), B_COLUMN(lane, w));
 #endif
 }
 
 // c += a · b
 INLINE void fragment_multiply(float *c, const uint *a, const uint *b, __local uint *exchange, uint item) {
 #ifdef MATRIX_UNIT
-  asm volatile(MATRIX_UNIT " {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+  UNIT_MULTIPLY(c, a, b);
 #else
-  uint lane = item % 32;
-  __local uint *words = exchange + item / 32 * 32 * EXCHANGE_WORDS;
-  for (uint r = 0; r < 4; ++r) words[32 * r + lane] = a[r];
-  for (uint r = 0; r < 2; ++r) words[32 * (4 + r) + lane] = b[r];
+  uint lane = item % LANES;
+  // Each copy as two tiles [row of A or column of B][k].
+  __local uint *left = exchange + (item / LANES * COPIES + lane / (LANES / COPIES)) * 256;
+  __local ushort *right = (__local ushort *)(left + 128);
+  for (uint w = 0; w < WORDS; ++w) {
+    left[8 * FRAGMENT_ROW(lane, 2 * w) + A_K(lane, w) / 2] = a[w];
+    uint at = 16 * B_COLUMN(lane, w) + B_K(lane, w);
+    right[at] = b[w] & 0xffff;
+    right[at + (B_ACROSS ? 16 : 1)] = b[w] >> 16;
+  }
   barrier(CLK_LOCAL_MEM_FENCE);
-  for (uint e = 0; e < 4; ++e) {
+  for (uint e = 0; e < ELEMENTS; ++e) {
     uint row = FRAGMENT_ROW(lane, e), column = FRAGMENT_COLUMN(lane, e);
     float sum = c[e];
-    for (uint k = 0; k < 16; k += 2) {
-      float2 left = fragment_pair(words[32 * (row / 8 + k / 8 * 2) + row % 8 * 4 + k % 8 / 2]);
-      float2 right = fragment_pair(words[32 * (4 + k / 8) + column * 4 + k % 8 / 2]);
-      sum = fma(left.y, right.y, fma(left.x, right.x, sum));
+    for (uint k = 0; k < 8; ++k) {
+      float2 x = fragment_pair(left[8 * row + k]), y = fragment_pair(left[128 + 8 * column + k]);
+      sum = fma(x.y, y.y, fma(x.x, y.x, sum));
     }
     c[e] = sum;
   }
@@ -138,47 +135,54 @@ INLINE void fragment_multiply(float *c, const uint *a, const uint *b, __local ui
 #endif
 }
 
-// The greatest, or the sum, of two numbers over the four lanes that hold the same rows of a C; all four get the same bits.
-#ifdef HAS_WARP_SHUFFLE
-INLINE float2 warp_other(float2 x, const uint distance) {
-  float2 y;
-  asm volatile("shfl.sync.bfly.b32 %0, %1, %2, 0x1f, 0xffffffff;" : "=f"(y.x) : "f"(x.x), "r"(distance));
-  asm volatile("shfl.sync.bfly.b32 %0, %1, %2, 0x1f, 0xffffffff;" : "=f"(y.y) : "f"(x.y), "r"(distance));
-  return y;
-}
-INLINE float2 quad_max(float2 x, __local uint *exchange, uint item) {
-  x = fmax(x, warp_other(x, 1));
-  return fmax(x, warp_other(x, 2));
-}
-INLINE float2 quad_sum(float2 x, __local uint *exchange, uint item) {
-  x += warp_other(x, 1);
-  return x + warp_other(x, 2);
-}
+// What lane ^ distance has for `count` words, EXCHANGE_WORDS / LANES at most.
+INLINE void lane_swap(uint *other, const uint *words, const uint count, const uint distance, __local uint *exchange,
+                      uint item) {
+#ifdef UNIT_OTHER
+  UNROLLED for (uint n = 0; n < count; ++n) other[n] = UNIT_OTHER(words[n], distance);
 #else
-INLINE void quad_gather(float2 *all, float2 x, __local uint *exchange, uint item) {
-  vstore2(as_uint2(x), item, exchange);
+  for (uint n = 0; n < count; ++n) exchange[item * count + n] = words[n];
   barrier(CLK_LOCAL_MEM_FENCE);
-  for (uint lane = 0; lane < 4; ++lane) all[lane] = as_float2(vload2(item / 4 * 4 + lane, exchange));
+  for (uint n = 0; n < count; ++n) other[n] = exchange[(item ^ distance) * count + n];
   barrier(CLK_LOCAL_MEM_FENCE);
-}
-INLINE float2 quad_max(float2 x, __local uint *exchange, uint item) {
-  float2 all[4];
-  quad_gather(all, x, exchange, item);
-  return fmax(fmax(all[0], all[1]), fmax(all[2], all[3]));
-}
-INLINE float2 quad_sum(float2 x, __local uint *exchange, uint item) {
-  float2 all[4];
-  quad_gather(all, x, exchange, item);
-  return (all[0] + all[1]) + (all[2] + all[3]);
-}
 #endif
+}
+
+// C, rounded, as the A of another product.
+INLINE void fragment_a_of(uint *a, const float *c, __local uint *exchange, uint item) {
+#if COPIES == 1
+  UNROLLED for (uint w = 0; w < WORDS; ++w) a[w] = fragment_word(c[2 * w], c[2 * w + 1]);
+#else
+  // Of two copies the first has the even columns of C, the second the odd ones.
+  uint own[ELEMENTS / 2], other[ELEMENTS / 2];
+  UNROLLED for (uint w = 0; w < ELEMENTS / 2; ++w) own[w] = fragment_word(c[2 * w], c[2 * w + 1]);
+  lane_swap(other, own, ELEMENTS / 2, LANES / 2, exchange, item);
+  bool is_even = item % LANES < LANES / 2;
+  UNROLLED for (uint w = 0; w < ELEMENTS / 2; ++w) {
+    uint even = is_even ? own[w] : other[w], odd = is_even ? other[w] : own[w];
+    a[2 * w] = (even & 0xffff) | odd << 16;
+    a[2 * w + 1] = even >> 16 | (odd & 0xffff0000u);
+  }
+#endif
+}
+
+// The greatest, or the sum, of a number for each of a lane's rows over all lanes that share it, which all get the same bits.
+INLINE void share_rows(float *x, const bool is_sum, __local uint *exchange, uint item) {
+  UNROLLED for (uint distance = SHARER_STEP; distance < SHARERS * SHARER_STEP; distance *= 2) {
+    uint own[LANE_ROWS], other[LANE_ROWS];
+    UNROLLED for (uint r = 0; r < LANE_ROWS; ++r) own[r] = as_uint(x[r]);
+    lane_swap(other, own, LANE_ROWS, distance, exchange, item);
+    UNROLLED for (uint r = 0; r < LANE_ROWS; ++r)
+      x[r] = is_sum ? x[r] + as_float(other[r]) : fmax(x[r], as_float(other[r]));
+  }
+}
 
 // Eight elements, `step` apart, from global to local memory; `whole` where they lie side by side at 16 bytes. Copies of one
 // commit are there for the item itself after copies_arrived with as many commits as came later, for others after a barrier.
 INLINE void copy_eight(__local uint *to, __global const ushort *from, uint step, bool whole) {
   if (whole) {
-#ifdef HAS_CP_ASYNC
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" : : "r"(SHARED_ADDRESS(to)), "l"(from) : "memory");
+#ifdef UNIT_COPY
+    UNIT_COPY(to, from);
 #else
     *(__local uint4 *)to = *(__global const uint4 *)from;
 #endif
@@ -186,10 +190,7 @@ INLINE void copy_eight(__local uint *to, __global const ushort *from, uint step,
     for (uint n = 0; n < 4; ++n) to[n] = from[2 * n * step] | (uint)from[(2 * n + 1) * step] << 16;
   }
 }
-#ifdef HAS_CP_ASYNC
-#define copies_commit() asm volatile("cp.async.commit_group;" : : : "memory")
-#define copies_arrived(later) asm volatile("cp.async.wait_group " #later ";" : : : "memory")
-#else
+#ifndef UNIT_COPY
 #define copies_commit()
 #define copies_arrived(later)
 #endif

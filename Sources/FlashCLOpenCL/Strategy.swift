@@ -46,8 +46,8 @@ struct Traits: Sendable {
   let localMemory: Int  // bytes
   /// Floats in a register.
   var vectorWidth = 1
-  /// Matrix units for f16 and bf16, as Kernels/fragment.cl uses them.
-  var hasMatrixUnits = false
+  /// The device's matrix unit, or the one whose emulation proves kernels here.
+  var fragments = FragmentLayout(unit: .mma)
   var tuning = Tuning()
 
   /// Nil when a group of `items` with `bytes` of local memory can run here.
@@ -121,7 +121,7 @@ final class Launcher {
     traits = Traits(
       isCPU: queue.device.kind == .cpu, maxWorkGroup: queue.device.maxWorkGroup,
       localMemory: queue.device.localMemory, vectorWidth: queue.device.vectorWidth,
-      hasMatrixUnits: queue.capabilities.matrixM16N8K16 && queue.capabilities.matrixM16N8K16BFloat,
+      fragments: FragmentLayout(of: queue),
       tuning: .stored(for: queue.device))
   }
 

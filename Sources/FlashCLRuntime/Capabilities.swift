@@ -67,6 +67,10 @@ public struct Capabilities: Sendable, Equatable, LosslessStringConvertible {
   public var asynchronousCopies = false
   /// PTX `shfl.sync`.
   public var warpShuffle = false
+  /// Items of a sub-group that `intel_sub_group_f16_f16_matrix_mad_k16` and its sibling for bf16 are made for: 16, 8, or 0 without.
+  public var subgroupMatrix = 0
+  /// Lanes of a wave by which `__builtin_amdgcn_wmma…` (32) or `…mfma…` (64) multiply, in f16 and bf16; 0 without.
+  public var waveMatrix = 0
 
   /// PTX `membar.gl`: a fence between groups.
   public var membar = false
@@ -84,6 +88,13 @@ public struct Capabilities: Sendable, Equatable, LosslessStringConvertible {
   /// Plain OpenCL C 1.2.
   public static let none = Capabilities()
 
+  /// The matrix unit that works with both f16 and bf16.
+  public var matrixUnit: MatrixUnit? {
+    if matrixM16N8K16 && matrixM16N8K16BFloat { return .mma }
+    return [.dpas16, .dpas8].first { $0.lanes == subgroupMatrix }
+      ?? [.wmma, .mfma].first { $0.lanes == waveMatrix }
+  }
+
   /// HAS_… for everything found that kernels ask for; absent, not 0, for the rest.
   public var defines: [Define] {
     var defines: [Define] = []
@@ -100,6 +111,8 @@ public struct Capabilities: Sendable, Equatable, LosslessStringConvertible {
     if matrixLoads { defines.append(Define("HAS_LDMATRIX")) }
     if asynchronousCopies { defines.append(Define("HAS_CP_ASYNC")) }
     if warpShuffle { defines.append(Define("HAS_WARP_SHUFFLE")) }
+    if subgroupMatrix > 0 { defines.append(Define("HAS_SUBGROUP_MATRIX", subgroupMatrix)) }
+    if waveMatrix > 0 { defines.append(Define("HAS_WAVE_MATRIX", waveMatrix)) }
     if prefetch { defines.append(Define("HAS_PREFETCH")) }
     if membar { defines.append(Define("HAS_MEMBAR")) }
     if agentFence { defines.append(Define("HAS_AGENT_FENCE")) }
@@ -138,6 +151,8 @@ public struct Capabilities: Sendable, Equatable, LosslessStringConvertible {
     var isGuess = false
     /// The body is a whole module in the device's own language, whose kernel is `probe`.
     var isModule = false
+    /// What stands before the kernel, in place of SUBGROUP_KERNEL.
+    var attribute: String?
     /// Bytes of `local int *memory`, which the kernel takes where this is not 0.
     var localBytes = 0
   }
@@ -162,7 +177,7 @@ public struct Capabilities: Sendable, Equatable, LosslessStringConvertible {
       isGuess: true)
   }
 
-  private static let probes: [Probe] = general + inlinePTX
+  private static let probes: [Probe] = general + subgroupUnits + waveUnits + inlinePTX
 
   private static let general: [Probe] = [
     Probe(
@@ -293,7 +308,7 @@ public struct Capabilities: Sendable, Equatable, LosslessStringConvertible {
       #ifndef SUBGROUP_KERNEL
       #define SUBGROUP_KERNEL
       #endif
-      SUBGROUP_KERNEL kernel void probe(global int *out\(probe.localBytes > 0 ? ", local int *memory" : "")) {
+      \(probe.attribute ?? "SUBGROUP_KERNEL") kernel void probe(global int *out\(probe.localBytes > 0 ? ", local int *memory" : "")) {
         const int item = get_local_id(0);
         \(probe.body)
       }
@@ -317,28 +332,31 @@ public struct Capabilities: Sendable, Equatable, LosslessStringConvertible {
       matrixM16N8K16BFloat, matrixLoads, asynchronousCopies, warpShuffle, membar, agentFence,
       modules, moreLocalMemory,
     ]
-    return "\(language) \(subgroupSize) " + flags.map { $0 ? "1" : "0" }.joined(separator: " ")
+    return "\(language) \(subgroupSize) \(subgroupMatrix) \(waveMatrix) "
+      + flags.map { $0 ? "1" : "0" }.joined(separator: " ")
   }
 
   public init?(_ text: String) {
     let fields = text.split(separator: " ")
-    guard fields.count == 16, let size = Int(fields[1]) else { return nil }
+    guard fields.count == 18, let size = Int(fields[1]), let subgroup = Int(fields[2]),
+      let wave = Int(fields[3])
+    else { return nil }
     language = String(fields[0])
-    subgroupSize = size
-    halfArithmetic = fields[2] == "1"
-    subgroupSizeIsRequired = fields[3] == "1"
-    subgroupShuffle = fields[4] == "1"
-    integerDotProduct = fields[5] == "1"
-    matrixM16N8K16 = fields[6] == "1"
-    prefetch = fields[7] == "1"
-    matrixM16N8K16BFloat = fields[8] == "1"
-    matrixLoads = fields[9] == "1"
-    asynchronousCopies = fields[10] == "1"
-    warpShuffle = fields[11] == "1"
-    membar = fields[12] == "1"
-    agentFence = fields[13] == "1"
-    modules = fields[14] == "1"
-    moreLocalMemory = fields[15] == "1"
+    (subgroupSize, subgroupMatrix, waveMatrix) = (size, subgroup, wave)
+    halfArithmetic = fields[4] == "1"
+    subgroupSizeIsRequired = fields[5] == "1"
+    subgroupShuffle = fields[6] == "1"
+    integerDotProduct = fields[7] == "1"
+    matrixM16N8K16 = fields[8] == "1"
+    prefetch = fields[9] == "1"
+    matrixM16N8K16BFloat = fields[10] == "1"
+    matrixLoads = fields[11] == "1"
+    asynchronousCopies = fields[12] == "1"
+    warpShuffle = fields[13] == "1"
+    membar = fields[14] == "1"
+    agentFence = fields[15] == "1"
+    modules = fields[16] == "1"
+    moreLocalMemory = fields[17] == "1"
   }
 
   public init() {}

@@ -16,17 +16,20 @@ public struct Pretence: Sendable, Equatable {
   /// The sizes of its sub-groups; none where its OpenCL has no sub-groups.
   let subgroupSizes: Set<Int>
   let hasHalf, hasIntegerDot, isNVIDIA: Bool
+  /// Its matrix unit, which an emulation stands for.
+  public let matrixUnit: MatrixUnit?
 
   private init(
     _ name: String, _ meaning: String, _ kind: DeviceKind, localKiB: Int, maxWorkGroup: Int,
     maxAllocation: Int = .max, subgroups: Set<Int> = [], half: Bool = false, integerDot: Bool = false,
-    isNVIDIA: Bool = false
+    isNVIDIA: Bool = false, matrixUnit: MatrixUnit? = nil
   ) {
     (self.name, self.meaning, self.kind) = (name, meaning, kind)
     localMemory = localKiB << 10
     (self.maxWorkGroup, self.maxAllocation) = (maxWorkGroup, maxAllocation)
     subgroupSizes = subgroups
     (hasHalf, hasIntegerDot, self.isNVIDIA) = (half, integerDot, isNVIDIA)
+    self.matrixUnit = matrixUnit
   }
 
   /// What can be pretended. Numbers are those that the drivers report for themselves, as clinfo prints them.
@@ -39,10 +42,23 @@ public struct Pretence: Sendable, Equatable {
     Pretence(
       "gcn", "AMD Radeon RX 400 to VII", .discreteGPU, localKiB: 64, maxWorkGroup: 256, subgroups: [64],
       half: true),
+    Pretence(
+      "rdna3", "AMD Radeon RX 7000", .discreteGPU, localKiB: 64, maxWorkGroup: 256, subgroups: [32],
+      half: true, integerDot: true, matrixUnit: .wmma),
+    Pretence(
+      "cdna", "AMD Instinct MI200 and MI300", .discreteGPU, localKiB: 64, maxWorkGroup: 256, subgroups: [64],
+      half: true, integerDot: true, matrixUnit: .mfma),
     // compute-runtime (NEO) on Tiger Lake's Iris Xe: groups of 512; sub-groups of 8, 16 and 32; DP4A.
     Pretence(
       "xe", "Intel Iris Xe", .integratedGPU, localKiB: 64, maxWorkGroup: 512, maxAllocation: 4 << 30,
       subgroups: [8, 16, 32], half: true, integerDot: true),
+    // NEO on Arc A and Arc B: groups of 1024; sub-groups of 8 only where matrix units are made for them.
+    Pretence(
+      "arc", "Intel Arc A", .discreteGPU, localKiB: 64, maxWorkGroup: 1024, maxAllocation: 4 << 30,
+      subgroups: [8, 16, 32], half: true, integerDot: true, matrixUnit: .dpas8),
+    Pretence(
+      "xe2", "Intel Arc B", .discreteGPU, localKiB: 64, maxWorkGroup: 1024, maxAllocation: 4 << 30,
+      subgroups: [16, 32], half: true, integerDot: true, matrixUnit: .dpas16),
     // NEO on Gen9 (HD 530): groups of 256, no DP4A.
     Pretence(
       "gen9", "Intel HD Graphics 500 and 600", .integratedGPU, localKiB: 64, maxWorkGroup: 256,

@@ -158,6 +158,8 @@ struct Devices: ParsableCommand {
     let matrix_loads: Bool
     let asynchronous_copies: Bool
     let warp_shuffle: Bool
+    let subgroup_matrix: Int
+    let wave_matrix: Int
     let prefetch: Bool
     let device_fence: Bool
     let modules: Bool
@@ -174,6 +176,7 @@ struct Devices: ParsableCommand {
       matrix_loads = found.matrixLoads
       asynchronous_copies = found.asynchronousCopies
       warp_shuffle = found.warpShuffle
+      (subgroup_matrix, wave_matrix) = (found.subgroupMatrix, found.waveMatrix)
       prefetch = found.prefetch
       device_fence = found.membar || found.agentFence
       (modules, more_local_memory) = (found.modules, found.moreLocalMemory)
@@ -186,6 +189,8 @@ struct Devices: ParsableCommand {
         matrix_m16n8k16 ? "16 × 8 × 16 matrix products in f16" : nil,
         matrix_m16n8k16_bf16 ? "in bf16" : nil, matrix_loads ? "matrix loads" : nil,
         asynchronous_copies ? "asynchronous copies" : nil, warp_shuffle ? "warp shuffles" : nil,
+        subgroup_matrix > 0 ? "matrix products by sub-groups of \(subgroup_matrix)" : nil,
+        wave_matrix > 0 ? "matrix products by waves of \(wave_matrix)" : nil,
         prefetch ? "prefetches" : nil, device_fence ? "fences between groups" : nil,
         modules ? "PTX modules as binaries" : nil, more_local_memory ? "64 KiB of local memory" : nil,
       ].compactMap { $0 }

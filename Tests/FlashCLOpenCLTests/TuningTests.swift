@@ -60,7 +60,7 @@ private final class Folder {
   @Test func matrixUnitsAreTakenWhereTheyAre() throws {
     var traits = Traits(isCPU: false, maxWorkGroup: 1024, localMemory: 48 << 10)
     #expect(Attention.strategies(on: traits).suffix(2).map(\.name) == ["matrix", "matrix_split"])
-    traits.hasMatrixUnits = true
+    traits.fragments.isPresent = true
     #expect(
       Attention.strategies(on: traits).map(\.name) == [
         "matrix", "split", "tiled", "rows", "lanes", "blocks", "matrix_split",
@@ -74,7 +74,7 @@ private final class Folder {
       return try backend.strategies(for: attention).first(where: \.chosen)?.name
     }
     #expect(try chosen(.f16, size: 128) != "matrix")
-    backend.launcher.traits.hasMatrixUnits = true
+    backend.launcher.traits.fragments.isPresent = true
     #expect(try chosen(.f16, size: 128) == "matrix")
     // Of a model: queries in f32 over a cache that is not, in prefill and in decode.
     func chosen(cache type: ElementType, _ phase: Phase) throws -> String? {

@@ -2,23 +2,26 @@ import FlashCL
 import FlashCLRuntime
 
 extension Attention {
-  private static let matrixFile = KernelFile("attention_matrix", including: ["attention", "fragment"])
-  private static let matrixSplitFile = KernelFile(
-    "attention_matrix", including: ["cache", "attention", "attention_decode", "fragment"])
+  private static let matrixFiles = FragmentLayout.files("attention_matrix", including: ["attention"])
+  private static let matrixSplitFiles = FragmentLayout.files(
+    "attention_matrix", including: ["cache", "attention", "attention_decode"])
 
   /// Products by matrix units, or their emulation; the weights, and queries of f32, are rounded to the type of the keys.
   static let matrix = Strategy<Attention>(
     "matrix",
     unfit: { op, traits in
       op.prefillUnfit ?? op.matrixUnfit
-        ?? traits.unfit(items: 128, localBytes: op.matrixBytes(warps: 4, traits))
+        ?? traits.unfit(items: 4 * traits.fragments.lanes, localBytes: op.matrixBytes(warps: 4, traits))
     },
     rounding: { Rounding(to: $0.storedType, operands: $0.q.type == .f32) }
   ) { op, launcher in
     // 64 rows, 16 for each of 4 warps.
+    let fragments = launcher.traits.fragments
+    let items = 4 * fragments.lanes
     try op.launchTiles(
-      "attention_matrix", in: matrixFile, launcher, ["FRAGMENT_TYPE": op.storedType.rawValue], rows: 64,
-      keys: 64, global: [(op.queryCount + 63) / 64 * 128, op.heads, op.batch], local: [128, 1, 1])
+      "attention_matrix", in: matrixFiles[fragments.unit]!, launcher, fragments.defines(op.storedType),
+      rows: 64,
+      keys: 64, global: [(op.queryCount + 63) / 64 * items, op.heads, op.batch], local: [items, 1, 1])
   }
 
   /// The type of keys and values.
@@ -39,14 +42,16 @@ extension Attention {
       // A ragged call with an empty sequence wrote beyond y under the emulation.
       if op.queryStarts != nil { return "not served for ragged queries" }
       let warps = op.warps(rows: 16)
-      return traits.unfit(items: 32 * warps, localBytes: op.matrixBytes(warps: warps, traits))
+      return traits.unfit(
+        items: traits.fragments.lanes * warps, localBytes: op.matrixBytes(warps: warps, traits))
     },
     rounding: { Rounding(to: $0.storedType, operands: $0.q.type == .f32) }
   ) { op, launcher in
     let warps = op.warps(rows: op.queryCount)
+    let fragments = launcher.traits.fragments
     try op.launchPacked(
-      "attention_matrix_split", in: matrixSplitFile, launcher,
-      ["FRAGMENT_TYPE": op.storedType.rawValue, "WARPS": "\(warps)", "TILE": "64"], items: 32 * warps)
+      "attention_matrix_split", in: matrixSplitFiles[fragments.unit]!, launcher,
+      fragments.defines(op.storedType) + ["WARPS": "\(warps)", "TILE": "64"], items: fragments.lanes * warps)
   }
 
   /// Warps for `rows` rows of the query heads that read one key head, 16 each; four at least, to bring the keys.
@@ -69,10 +74,10 @@ extension Attention {
     return isWhole ? nil : "needs heads of whole sixteens, at most 128"
   }
 
-  /// A row of local memory is two elements to a word and four words more, of 64 keys and as many values; what warps exchange is two
-  /// words an item, six in the emulation; which rows see which keys four a row.
+  /// A row of local memory is two elements to a word and four words more, of 64 keys and as many values; which of 64 keys a row
+  /// sees is two words; and what warps exchange.
   private func matrixBytes(warps: Int, _ traits: Traits) -> Int {
-    let exchanged = (traits.hasMatrixUnits ? 2 : 6) * 32 * warps
-    return 4 * (64 * (q.columns / 2 + 4 + y.columns / 2 + 4) + exchanged + 4 * 16 * warps + 3)
+    let exchanged = traits.fragments.exchangedWords(warps: warps)
+    return 4 * (64 * (q.columns / 2 + 4 + y.columns / 2 + 4) + exchanged + 2 * 16 * warps + 3)
   }
 }

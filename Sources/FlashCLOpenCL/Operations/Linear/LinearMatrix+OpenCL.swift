@@ -2,7 +2,7 @@ import FlashCL
 import FlashCLRuntime
 
 extension Linear {
-  private static let matrixFile = KernelFile("linear_matrix", including: ["fragment"])
+  private static let matrixFiles = FragmentLayout.files("linear_matrix")
 
   /// Products by matrix units, or their emulation; x is rounded to the type of the weights.
   static let matrix = Strategy<Linear>(
@@ -10,15 +10,19 @@ extension Linear {
     unfit: { op, traits in
       if let reason = op.prefillUnfit { return reason }
       guard op.fragmentType != nil else { return "made for f16 and bf16 weights" }
-      // Tiles of x and of weights, and six words of each item that warps exchange.
-      return traits.unfit(items: 128, localBytes: 4 * (64 * 20 + 32 * 36 + 6 * 128))
+      // Tiles of x and of weights, and what four warps exchange.
+      return traits.unfit(
+        items: 4 * traits.fragments.lanes,
+        localBytes: 4 * (64 * 20 + 32 * 36 + traits.fragments.exchangedWords(warps: 4)))
     },
     rounding: { $0.fragmentType.map { Rounding(to: $0) } }
   ) { op, launcher in
+    let fragments = launcher.traits.fragments
+    let items = 4 * fragments.lanes
     for part in try op.weight.parts() {
       try launcher.launch(
-        "linear_matrix", in: matrixFile, ["FRAGMENT_TYPE": part.type.rawValue],
-        global: [(part.outputs + 63) / 64 * 128, (op.x.rows + 63) / 64], local: [128, 1],
+        "linear_matrix", in: matrixFiles[fragments.unit]!, fragments.defines(part.type),
+        global: [(part.outputs + 63) / 64 * items, (op.x.rows + 63) / 64], local: [items, 1],
         [
           .tensor(op.x), .buffer(part.tiles), .tensor(op.bias), .tensor(op.residual), .tensor(op.y),
           .uint(op.x.rows), .uint(op.x.columns), .uint(part.outputs), .uint(op.weight.outputs),
