@@ -81,7 +81,8 @@ INLINE bool is_last(volatile __global uint *counter, uint expected, uint lane, _
 //
 // Sixteen splits from a multiple of sixteen on are a node, which is joined by the last of them, and nodes are by the last node:
 // of 2048 splits no group reads more than 128. What one group reads of another has been written once, so that no cache between
-// them holds it as it was. made is [B, Hkv, 1 + nodes].
+// them holds it as it was. made is [B, Hkv, 1 + nodes]. Loops turn as often for every item: behind the returns of whole groups,
+// PoCL 3.1 let items past the last row into a loop from `lane` on, which wrote beyond y (attention_matrix_split, November 2026).
 INLINE void join_splits(uint b, uint key_head, uint split, uint base, uint parts, Sequence s, uint lane, const uint items,
                         __local uint *answer, ARGUMENTS SPLIT_ARGUMENTS) {
   uint rows = s.queries * group;
@@ -92,7 +93,9 @@ INLINE void join_splits(uint b, uint key_head, uint split, uint base, uint parts
   made += (b * (heads / group) + key_head) * (1 + NODES(splits));
   if (!is_last(made + 1 + node, members, lane, answer)) return;
   if (nodes > 1) {
-    for (uint n = lane; n < rows * DV; n += items) {
+    for (uint first = 0; first < rows * DV; first += items) {
+      uint n = first + lane;
+      if (n >= rows * DV) continue;
       uint h = HEAD(n / DV), d = n % DV;
       int i = ROW(n / DV);
       float sum, greatest;
@@ -107,7 +110,9 @@ INLINE void join_splits(uint b, uint key_head, uint split, uint base, uint parts
     at = splits;
     members = nodes;
   }
-  for (uint n = lane; n < rows * DV; n += items) {
+  for (uint first = 0; first < rows * DV; first += items) {
+    uint n = first + lane;
+    if (n >= rows * DV) continue;
     uint h = HEAD(n / DV), d = n % DV;
     ulong i = ROW(n / DV);
     float sum, greatest, factor;

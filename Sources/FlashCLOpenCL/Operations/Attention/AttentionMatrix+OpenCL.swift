@@ -39,8 +39,6 @@ extension Attention {
       if let reason = op.decodeUnfit ?? op.matrixUnfit { return reason }
       // What decode's most rows need, so that a row's bits do not follow from how many there are.
       if op.queryCount > 16 { return "made for 16 new tokens at most" }
-      // A ragged call with an empty sequence wrote beyond y under the emulation.
-      if op.queryStarts != nil { return "not served for ragged queries" }
       let warps = op.warps(rows: 16)
       return traits.unfit(
         items: traits.fragments.lanes * warps, localBytes: op.matrixBytes(warps: warps, traits))
