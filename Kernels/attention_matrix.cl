@@ -8,8 +8,8 @@
 // Keys and values have one type of 16 bits, q that or f32, which is rounded to it; D and DV are multiples of 16 up to 128. P is
 // rounded to that type, its sum is not. In f16 it is multiplied by 2^15 before: weights down to 2^-29 of the greatest then keep
 // their 11 bits.
-// Local memory: (64 · (D / 2 + 4) + 64 · (DV / 2 + 4) + 2 · ROWS) · 4 B and `exchange`: together 39 KiB in the emulation of 32
-// lanes where D = DV = 128 and ROWS = 64.
+// Local memory: (64 · (D / 2 + 4) + 64 · (DV / 2 + 4) + 2 · ROWS) · 4 B and `exchange`, together 39 KiB in the
+// emulation of NVIDIA's lanes where D = DV = 128 and ROWS = 64.
 // Where PACKS, the rows are all those of a sequence for one key head, whatever their query heads, and the keys one split; new keys
 // and values join the cache first, as in attention_split.
 // A value that is not finite in a tile that is not whole is 0 in local memory, and added to the rows that see it by itself.

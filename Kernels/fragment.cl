@@ -7,6 +7,8 @@
 //   COPIES                  how many lanes hold the same piece of A and B: equal parts of the warp hold all of them
 //   A_K(lane, w)            word w of A: k and k + 1 of row FRAGMENT_ROW(lane, 2w)
 //   B_K, B_COLUMN(lane, w)  word w of B: k and k + 1 of that column, or, where B_ACROSS, that column and the next of k
+//   A_LANE, A_WORD(row, k), B_LANE, B_WORD(k, column)  the other way round: where the unit looks for an element, in the first copy.
+//                           The emulation reads by these what fragments wrote by those, so that both have to be right
 //   LANE_ROWS               rows of C of which a lane holds elements; the others' elements of such a row are in
 //   SHARERS, SHARER_STEP    SHARERS lanes, a power of two, whose numbers differ by multiples of SHARER_STEP
 //   ROW_OF(lane, r)         row r of a lane's, and LANE_ROW(e) which of them element e of C belongs to
@@ -112,21 +114,26 @@ INLINE void fragment_multiply(float *c, const uint *a, const uint *b, __local ui
   UNIT_MULTIPLY(c, a, b);
 #else
   uint lane = item % LANES;
-  // Each copy as two tiles [row of A or column of B][k].
-  __local uint *left = exchange + (item / LANES * COPIES + lane / (LANES / COPIES)) * 256;
-  __local ushort *right = (__local ushort *)(left + 128);
+  __local uint *left = exchange + item / LANES * EXCHANGE_WORDS;  // [word][lane], and the same of B
+  __local uint *right = left + LANES * WORDS;
   for (uint w = 0; w < WORDS; ++w) {
-    left[8 * FRAGMENT_ROW(lane, 2 * w) + A_K(lane, w) / 2] = a[w];
-    uint at = 16 * B_COLUMN(lane, w) + B_K(lane, w);
-    right[at] = b[w] & 0xffff;
-    right[at + (B_ACROSS ? 16 : 1)] = b[w] >> 16;
+    left[w * LANES + lane] = a[w];
+    right[w * LANES + lane] = b[w];
   }
   barrier(CLK_LOCAL_MEM_FENCE);
+  // A lane's part of the warp has a copy of its own.
+  left += lane / (LANES / COPIES) * (LANES / COPIES);
+  right += lane / (LANES / COPIES) * (LANES / COPIES);
   for (uint e = 0; e < ELEMENTS; ++e) {
     uint row = FRAGMENT_ROW(lane, e), column = FRAGMENT_COLUMN(lane, e);
     float sum = c[e];
-    for (uint k = 0; k < 8; ++k) {
-      float2 x = fragment_pair(left[8 * row + k]), y = fragment_pair(left[128 + 8 * column + k]);
+    for (uint k = 0; k < 16; k += 2) {
+      float2 x = fragment_pair(left[A_WORD(row, k) * LANES + A_LANE(row, k)]);
+      float2 y = fragment_pair(right[B_WORD(k, column) * LANES + B_LANE(k, column)]);
+      if (B_ACROSS) {
+        float2 next = fragment_pair(right[B_WORD(k + 1, column) * LANES + B_LANE(k + 1, column)]);
+        y = column % 2 ? (float2)(y.y, next.y) : (float2)(y.x, next.x);
+      }
       sum = fma(x.y, y.y, fma(x.x, y.x, sum));
     }
     c[e] = sum;

@@ -18,14 +18,20 @@
 #define LANE_ROWS (16 / LANES)
 #define LANE_ROW(e) ((e) / 16)
 #define ROW_OF(lane, r) ((lane) + 8 * (r))
+#define A_LANE(row, k) ((row) % LANES)
+#define A_WORD(row, k) ((row) / LANES * 8 + (k) / 2)
 #if LANES == 16
 #define B_ACROSS 1
 #define B_K(lane, w) (lane)
 #define B_COLUMN(lane, w) (2 * (w))
+#define B_LANE(k, column) (k)
+#define B_WORD(k, column) ((column) / 2)
 #else
 #define B_ACROSS 0
 #define B_K(lane, w) (2 * (lane))
 #define B_COLUMN(lane, w) (w)
+#define B_LANE(k, column) ((k) / 2)
+#define B_WORD(k, column) (column)
 #endif
 
 #if HAS_SUBGROUP_MATRIX == LANES

@@ -10,6 +10,10 @@
 #define B_ACROSS 0
 #define B_K(lane, w) ((lane) / 16 * 4 + 2 * (w))
 #define B_COLUMN(lane, w) ((lane) % 16)
+#define A_LANE(row, k) ((row) + (k) / 4 * 16)
+#define A_WORD(row, k) ((k) % 4 / 2)
+#define B_LANE(k, column) ((column) + (k) / 4 * 16)
+#define B_WORD(k, column) ((k) % 4 / 2)
 #define LANE_ROWS 1
 #define SHARERS 4
 #define SHARER_STEP 16

@@ -11,6 +11,10 @@
 #define B_ACROSS 0
 #define B_K(lane, w) ((lane) % 4 * 2 + (w) % 2 * 8)
 #define B_COLUMN(lane, w) ((lane) / 4 + (w) / 2 * 8)
+#define A_LANE(row, k) ((row) % 8 * 4 + (k) % 8 / 2)
+#define A_WORD(row, k) ((row) / 8 + (k) / 8 * 2)
+#define B_LANE(k, column) ((column) % 8 * 4 + (k) % 8 / 2)
+#define B_WORD(k, column) ((k) / 8 + (column) / 8 * 2)
 #define LANE_ROWS 2
 #define SHARERS 4
 #define SHARER_STEP 1

@@ -89,6 +89,10 @@ pretend() (
     # What depends on a limit: groups, tiles, splits, and what takes their place.
     FLASHCL_PRETEND=$device check "as-$device" --quick '^(linear|attention|layer_norm|rms_norm|softmax|top_k)\(' || status=1
   done
+  # Matrix units whose lanes hold other pieces than NVIDIA's.
+  for device in arc xe2 rdna3 cdna; do
+    FLASHCL_PRETEND=$device check "as-$device" --quick '^(linear|attention)\(strategy=matrix' || status=1
+  done
   return $status
 )
 

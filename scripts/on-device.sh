@@ -5,6 +5,7 @@
 #   log.txt          what was run and said         check.json, check.html   every case, and the report to look at
 #   bench.json       every operation, as a model would run it               attention.json, attention.svg  the sweep of attention
 #   drafts.json      1 to 16 new tokens over a long cache, as a draft is verified
+#   splits.json      decode with and without matrix units
 #   models.json      a model of random weights, with caches in f32 and f16; how many kernels a token launches
 #   peers.json       PyTorch's side, where torch is installed
 #
@@ -96,6 +97,9 @@ run $((seconds + slack)) attention "$flashcl" bench attention --chosen --seconds
 share 35
 run $((seconds + slack)) drafts "$flashcl" bench attention --chosen --seconds $seconds \
   --sweep "cache=f16|f32,H=64,Hkv=8,D=128,Lk=32768,Lq=1|2|4|8|16,phase=decode" --output "$out/drafts.json"
+share 20
+run $((seconds + slack)) splits "$flashcl" bench 'attention\(strategy=(matrix_)?split,.*Hq=32,Hkv=8,' --seconds $seconds \
+  --output "$out/splits.json"
 share 80
 run $((seconds + slack)) models "$flashcl" bench --model-shape smollm2-135m --cache-types f32,f16 --seconds $seconds \
   --output "$out/models.json"

@@ -10,6 +10,10 @@ struct FragmentLayout: Sendable, Equatable {
 
   var lanes: Int { unit.lanes }
 
+  /// The unit comes first. Not that of 8 lanes: what each of them holds of attention is more than its registers do, and Intel's
+  /// compiler (22.43, Arc A, heads of 64) moves it to memory and back.
+  var isPreferred: Bool { isPresent && unit != .dpas8 }
+
   init(unit: MatrixUnit, isPresent: Bool = false) { (self.unit, self.isPresent) = (unit, isPresent) }
 
   /// That of the device, else of the one that it pretends to be, else NVIDIA's.

@@ -1,4 +1,4 @@
-/// Probes for what NVIDIA's OpenCL takes as inline PTX alone; Kernels/fragment.cl says which lane of a warp holds what.
+/// Probes for what NVIDIA's OpenCL takes as inline PTX alone; Kernels/fragment_mma.cl says which lane of a warp holds what.
 extension Capabilities {
   static let inlinePTX: [Probe] = [
     matrix("mma-m16n8k16", "f16") { $0.matrixM16N8K16 = true },

@@ -65,6 +65,12 @@ private final class Folder {
       Attention.strategies(on: traits).map(\.name) == [
         "matrix", "split", "tiled", "rows", "lanes", "blocks", "matrix_split",
       ])
+    for unit in MatrixUnit.allCases {
+      traits.fragments = FragmentLayout(unit: unit, isPresent: true)
+      #expect((Attention.strategies(on: traits).first?.name == "matrix") == (unit != .dpas8))
+      traits.fragments.isPresent = false
+      #expect(Attention.strategies(on: traits).suffix(2).map(\.name) == ["matrix", "matrix_split"])
+    }
 
     let backend = try OpenCLBackend(try Device.select())
     func chosen(_ type: ElementType, size: Int) throws -> String? {

@@ -126,6 +126,12 @@ import Testing
       #expect(Capabilities(found.description) == found)
       #expect(found.defines.isEmpty)
     }
+    for size in [\.subgroupSize, \.subgroupMatrix, \.waveMatrix] as [WritableKeyPath<Capabilities, Int>] {
+      var found = Capabilities.none
+      found[keyPath: size] = 16
+      #expect(Capabilities(found.description) == found)
+      #expect(!found.defines.isEmpty)
+    }
     #expect(Capabilities("CL1.2 0 1 1") == nil)
   }
 

@@ -135,6 +135,12 @@ extension Case {
           paged(.f32, cache: type, .decode, 1, [16384], heads: 8, keyHeads: 8, size: size, purpose: .bench))
       }
     }
+    // Rows that share their keys: what decode by matrix units is for.
+    for queries in [1, 8] {
+      cases.append(
+        paged(
+          .f32, cache: .f16, .decode, queries, [16384], heads: 32, keyHeads: 8, size: 128, purpose: .bench))
+    }
     return cases + attentionOptionBenchCases
   }
 

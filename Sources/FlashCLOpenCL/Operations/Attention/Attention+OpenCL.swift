@@ -5,7 +5,7 @@ extension Attention: OpenCLOperation {
   static func strategies(on traits: Traits) -> [Strategy<Attention>] {
     // Without matrix units their emulation is nobody's choice, but proves the kernel; of decode's nothing was timed yet.
     let others = traits.order(gpu: [split, tiled], cpu: [lanes, blocks], any: [rows])
-    return (traits.fragments.isPresent ? [matrix] + others : others + [matrix]) + [matrixSplit]
+    return (traits.fragments.isPreferred ? [matrix] + others : others + [matrix]) + [matrixSplit]
   }
 
   fileprivate static let rowsFile = KernelFile("attention_rows", including: ["attention"])
