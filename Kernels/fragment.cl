@@ -2,15 +2,15 @@
 // f32; prepended to the programs that use it.
 //
 // Each item, a lane of its warp, holds a piece of the three. Which, is the layout of a maker's units: the file that stands before
-// this one, one of fragment_mma.cl, fragment_dpas.cl, fragment_wmma.cl and fragment_mfma.cl. It says
+// this one, fragment_mma.cl, fragment_dpas.cl, fragment_wmma.cl or fragment_mfma.cl. It says
 //   WORDS                   of A, and of B, two neighbours to a word, the first in its low half; ELEMENTS = 256 / LANES of C
 //   COPIES                  how many lanes hold the same piece of A and B: equal parts of the warp hold all of them
 //   A_K(lane, w)            word w of A: k and k + 1 of row FRAGMENT_ROW(lane, 2w)
 //   B_K, B_COLUMN(lane, w)  word w of B: k and k + 1 of that column, or, where B_ACROSS, that column and the next of k
 //   A_LANE, A_WORD(row, k), B_LANE, B_WORD(k, column)  the other way round: where the unit looks for an element, in the first copy.
 //                           The emulation reads by these what fragments wrote by those, so that both have to be right
-//   LANE_ROWS               rows of C of which a lane holds elements; the others' elements of such a row are in
-//   SHARERS, SHARER_STEP    SHARERS lanes, a power of two, whose numbers differ by multiples of SHARER_STEP
+//   LANE_ROWS               of how many rows of C a lane holds elements
+//   SHARERS, SHARER_STEP    how many lanes share a row, a power of two, and by what their numbers differ
 //   ROW_OF(lane, r)         row r of a lane's, and LANE_ROW(e) which of them element e of C belongs to
 //   FRAGMENT_COLUMN(lane, e)  its column
 // With one copy, C is laid out as A is: its elements 2w and 2w + 1 stand where word w of A does. Where a product is better made
@@ -22,8 +22,8 @@
 //   UNIT_WORD(low, high)         two numbers rounded
 //   UNIT_A, UNIT_B, UNIT_B_TURNED   fragments from local memory
 //   UNIT_COPY(to, from)          16 bytes from global to local memory, later; with copies_commit and copies_arrived
-// What lanes tell each other then goes through `exchange`, with barriers, so every item of the group must come along. That is
-// slow, and proves all indices of all layouts on any device.
+// Without these, what lanes tell each other goes through `exchange`, with barriers, so every item of the group must come along:
+// the emulation, which is slow, and proves all indices of all layouts on any device.
 //
 // Tiles in local memory are words of two elements, rows a STRIDE of words apart: four words more than a row, so that eight rows
 // lie in different banks, and every row begins at 16 bytes.
@@ -33,8 +33,8 @@
 #define WORDS (128 / LANES * COPIES)
 #define FRAGMENT_ROW(lane, e) ROW_OF(lane, LANE_ROW(e))
 
-// Fragments stay in registers where loops over them are unrolled; with barriers inside that only makes code. A warp exchanges
-// all of A and B, or, by a unit that its lanes' numbers have to go around, those alone.
+// Fragments stay in registers where loops over them are unrolled; with barriers inside that only makes code. In the emulation a
+// warp exchanges all of A and B, by a unit a number for each of a lane's rows at most.
 #ifdef MATRIX_UNIT
 #define EXCHANGE_WORDS (2 * LANES)
 #define UNROLLED _Pragma("unroll")

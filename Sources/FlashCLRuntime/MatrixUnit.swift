@@ -23,12 +23,13 @@ public enum MatrixUnit: String, Sendable, CaseIterable {
 /// Probes for the units of Intel and AMD; those of NVIDIA are PTX. What a lane holds is told here as the makers tell it, apart from
 /// the kernels.
 extension Capabilities {
+  // Of 8 first, which devices that are made for 16 refuse.
   static let subgroupUnits = [
     subgroupUnit(
-      .dpas16, a: Piece(8, row: "e", column: "lane", as: "as_short8"),
+      .dpas8, a: Piece(16, row: "e / 2", column: "2 * lane + e % 2", as: "as_int8"),
       b: Piece(16, row: "e", column: "lane", as: "as_int8")),
     subgroupUnit(
-      .dpas8, a: Piece(16, row: "e / 2", column: "2 * lane + e % 2", as: "as_int8"),
+      .dpas16, a: Piece(8, row: "e", column: "lane", as: "as_short8"),
       b: Piece(16, row: "e", column: "lane", as: "as_int8")),
   ]
 
