@@ -2,21 +2,6 @@ import Foundation
 import FoundationXML
 import Testing
 
-@Suite struct CheckTests {
-  /// What KernelTests leaves out.
-  @Test(.enabled(if: places.count > 1)) func attentionByTheStrategiesOfGPUs() throws {
-    for strategy in ["split", "tiled"] {
-      let result = try run(
-        "check", "attention\\(strategy=\(strategy),", "--format", "json",
-        environment: ["FLASHCL_DEVICE": "gpu"])
-      let json = try result.json()
-      #expect(
-        result.status == 0 && json["failed"] as? Int == 0, "\(result.errors)\(result.output.suffix(2000))")
-      #expect((json["passed"] as? Int ?? 0) > 60)
-    }
-  }
-}
-
 /// `check` in every format, and what it refuses.
 @Suite struct CheckFormatTests {
   private static let filter = "^silu_multiply.*type=f32.*width=33,"

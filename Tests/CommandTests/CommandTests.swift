@@ -2,7 +2,7 @@ import Foundation
 import Testing
 
 /// Where commands are tried: on the reference, and on an OpenCL device where there is one.
-let places: [[String: String]] = {
+private let places: [[String: String]] = {
   let devices = try? run("devices", "--format", "json", environment: [:]).json()["devices"] as? [Any]
   return [["FLASHCL_DEVICE": "cpu"]] + (devices?.isEmpty == false ? [["FLASHCL_DEVICE": "gpu"]] : [])
 }()
@@ -560,6 +560,19 @@ private let noOpenCL = ["FLASHCL_OPENCL_LIBRARY": "/nonexistent"]
 // MARK: - Proving and timing
 
 @Suite struct CheckTests {
+  /// What KernelTests leaves out.
+  @Test(.enabled(if: places.count > 1)) func attentionByTheStrategiesOfGPUs() throws {
+    for strategy in ["split", "tiled"] {
+      let result = try run(
+        "check", "attention\\(strategy=\(strategy),", "--format", "json",
+        environment: ["FLASHCL_DEVICE": "gpu"])
+      let json = try result.json()
+      #expect(
+        result.status == 0 && json["failed"] as? Int == 0, "\(result.errors)\(result.output.suffix(2000))")
+      #expect((json["passed"] as? Int ?? 0) > 60)
+    }
+  }
+
   @Test(arguments: places) func everyFieldIsThere(place: [String: String]) throws {
     let result = try run(
       ["check", "^silu_multiply.*type=f32.*width=33,", "--format", "json"], environment: place)
