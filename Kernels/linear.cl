@@ -49,7 +49,7 @@ inline void finish16(float16 sum, __global const float *bias, __global const flo
                      ulong at, uint output, uint outputs, int activation) {
   if (output + 16 <= outputs) {
     if (bias) sum += vload16(0, bias + output);
-    sum = activate16(sum, activation);
+    if (activation) sum = activate16(sum, activation);
     if (residual) sum += vload16(0, residual + at);
     store16_f32(y, at, sum);
   } else {

@@ -40,7 +40,6 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void linear_blocks(
   uint blocks = inputs / W_BLOCK;
 
   float16 sums[ROWS * TILES];
-  for (uint n = 0; n < ROWS * TILES; ++n) sums[n] = 0.0f;
 #if !W_IS_FLOAT
   float16 w[TILES * REACH];
 #endif
@@ -67,8 +66,13 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void linear_blocks(
       float16 s[ABREAST * TILES];
 #pragma unroll
       for (uint r = 0; r < ABREAST; ++r) xs[r] = x + (ulong)min(row + r, count - 1) * inputs + from;
+      if (from == 0) {
 #pragma unroll
-      for (uint n = 0; n < ABREAST * TILES; ++n) s[n] = sums[row * TILES + n];
+        for (uint n = 0; n < ABREAST * TILES; ++n) s[n] = 0.0f;
+      } else {
+#pragma unroll
+        for (uint n = 0; n < ABREAST * TILES; ++n) s[n] = sums[row * TILES + n];
+      }
       for (uint i = 0; i < width; ++i) {
         float16 wi[TILES];
 #pragma unroll
@@ -82,11 +86,13 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void linear_blocks(
       }
 #pragma unroll
       for (uint n = 0; n < ABREAST * TILES; ++n) sums[row * TILES + n] = s[n];
+      if (from + REACH < inputs) continue;
+      // Rows are finished one by one, so that memory takes them while the next are computed.
+      for (uint n = row; n < min(row + ABREAST, count); ++n) {
+        ulong at = (ulong)(first_row + n) * stride + first;
+        for (uint t = 0; t < TILES && tile + t <= last_tile; ++t)
+          finish16(sums[n * TILES + t], bias, residual, y, at + (tile + t) * 16, (tile + t) * 16, outputs, activation);
+      }
     }
-  }
-  for (uint row = 0; row < count; ++row) {
-    ulong at = (ulong)(first_row + row) * stride + first;
-    for (uint t = 0; t < TILES && tile + t <= last_tile; ++t)
-      finish16(sums[row * TILES + t], bias, residual, y, at + (tile + t) * 16, (tile + t) * 16, outputs, activation);
   }
 }
