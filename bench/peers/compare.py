@@ -187,6 +187,8 @@ def arguments():
     for file in (options.json, options.plot):
         if file and not file.absolute().parent.is_dir():
             parser.error(f"there is no folder {file.absolute().parent}")
+    if options.json and options.json == options.plot and not options.json.is_dir():
+        parser.error(f"--json and --plot would both write {options.json}: give a file for each, or a folder")
     return options
 
 
