@@ -700,6 +700,10 @@ private let noOpenCL = ["FLASHCL_OPENCL_LIBRARY": "/nonexistent"]
       #expect(
         (result["prefill_tokens_per_s"] as? Double ?? 0) > 0
           && (result["decode_tokens_per_s"] as? Double ?? 0) > 0)
+      // Only a device's memory has a rate to be compared with.
+      for name in ["decode_launches", "decode_gbytes_per_s", "decode_fraction_of_copy"] {
+        #expect((result[name] as? Double ?? 0 > 0) == (place["FLASHCL_DEVICE"] == "gpu"), "\(name)")
+      }
     }
     let long = try run("bench", "--model", Models.path("bert"), "--prompt-lengths", "65")
     #expect(long.status == 1 && long.errors.contains("64"))

@@ -17,11 +17,7 @@ public struct LinearArgMax: Operation {
 
   public var inputs: [Tensor] { [x, bias].compactMap { $0 } }
   public var outputs: [Tensor] { [y] }
-  public var cost: Cost {
-    let weights = Double(weight.outputs) * Double(weight.inputs)
-    let stored = weights / Double(weight.type.blockLength) * Double(weight.type.blockBytes)
-    return Cost(flops: 2 * weights * Double(x.rows), bytes: stored + tensorBytes)
-  }
+  public var cost: Cost { Linear(x: x, weight: weight, bias: bias, phase: phase, y: y).cost }
 
   public func validate() throws {
     try x.require(Self.name, "x", [nil, weight.inputs])
