@@ -31,7 +31,9 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void linear_blocks(
     uint outputs, uint stride, uint first, int activation, uint height) {
   uint tile = get_group_id(0) * TILES;
   uint last_tile = (outputs - 1) / 16;
-  uint first_row = get_group_id(1) * height;
+  // The last rows, fewer than height, go first: PoCL deals half of the groups that are left at a time, and the first half would be
+  // more than half of the work (7 % of a prefill of 512).
+  uint first_row = (get_num_groups(1) - 1 - get_group_id(1)) * height;
   uint count = min(height, rows - first_row);
   x += x_offset + (ulong)first_row * inputs;
   y += y_offset;
