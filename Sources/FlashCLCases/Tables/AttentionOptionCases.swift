@@ -35,6 +35,10 @@ extension Case {
       cases.append(attention(.f16, tiles, terms: terms))
     }
     cases.append(attention(.f16, tiles, data: .hidden, terms: hidingTerms[1]))
+    // Terms that tell rows apart, over all of the rows that an item of attention_blocks makes at once.
+    for terms in [xl] + scoreTerms.filter({ ["alibi", "sinks", "score_mod"].contains($0.name) }) {
+      cases.append(attention(.f32, tiles, terms: terms))
+    }
     for terms in pagedTerms {
       cases.append(
         paged(.f32, cache: .f32, .decode, 1, [300, 70], heads: 3, keyHeads: 1, size: 16, terms: terms))

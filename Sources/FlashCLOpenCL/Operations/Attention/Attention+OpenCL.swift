@@ -66,7 +66,7 @@ extension Attention: OpenCLOperation {
     op, launcher in
     let wide = max(AttentionCall.size(op), op.y.columns)
     // As measured: over 512 keys, D 64, four have 1.29 times one vector's rate (causal 1.18), two 1.21; over 48 keys two have 0.86.
-    let useful = op.queryCount >= 256 ? 4 : op.queryCount >= 64 ? 2 : 1
+    let useful = op.queryCount >= 128 ? 4 : op.queryCount >= 64 ? 2 : 1
     let vectors = min(useful, launcher.traits[blockVectors])
     try op.launchTiles(
       "attention_blocks", in: blocksFile, launcher, ["VECTORS": "\(vectors)"], rows: 16 * vectors,
