@@ -124,14 +124,14 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_blocks(AR
       if (key % 16 == 0) {
         bool exists = j + 15 >= begin && j < end;
         ulong k = KEY_AT(b, h / group, clamp(j, begin, end - 1) / 16 * 16);
-        __private float16 *to = (float16 *)(key_tile + key * D);
+        __private float16 *to = (__private float16 *)(key_tile + key * D);
         for (uint d = 0; d < D; ++d) to[d] = exists ? KEY16(k, d, KEY_SCALES(k, d)) : (float16)0.0f;
       }
 #else
       ulong k = KEY_AT(b, h / group, clamp(j, begin, end - 1));
 #if D % 16 == 0
       for (uint d = 0; d < D; d += 16)
-        *(float16 *)(key_tile + key * D + d) = seen ? JOIN(load16_, K_TYPE)(keys, k + d) : (float16)0.0f;
+        *(__private float16 *)(key_tile + key * D + d) = seen ? JOIN(load16_, K_TYPE)(keys, k + d) : (float16)0.0f;
 #else
       for (uint d = 0; d < D; ++d) key_tile[key * D + d] = seen ? KEY(k, d) : 0.0f;
 #endif
@@ -140,7 +140,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_blocks(AR
       ulong v = VALUE_AT(b, h / group, clamp(j, begin, end - 1));
 #if DV % 16 == 0 && !QUANTISED
       for (uint d = 0; d < DV; d += 16)
-        *(float16 *)(value_tile + key * DV + d) = seen ? VALUE16(v, d, 1.0f) : (float16)0.0f;
+        *(__private float16 *)(value_tile + key * DV + d) = seen ? VALUE16(v, d, 1.0f) : (float16)0.0f;
 #else
       for (uint d = 0; d < DV; ++d) value_tile[key * DV + d] = seen ? VALUE(v, d) : 0.0f;
 #endif
